@@ -1,0 +1,66 @@
+"""Which environments the training image has, known without installing Gymnasium.
+
+`catalogue.json` is written from the training image's own registry by `make catalogue`; a test holds the two
+equal. So the prepare step refuses an unknown environment in milliseconds, and a run file can never choose code
+to import.
+"""
+
+import difflib
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CatalogueSpace(BaseModel):
+    """A Gymnasium space, as far as choosing an algorithm needs it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str = Field(description="Class name of the Gymnasium space.")
+    shape: list[int] | None = Field(default=None, description="Shape, where the space has one.")
+    dtype: str | None = None
+
+
+class Environment(BaseModel):
+    """One registered environment of the training image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    observation_space: CatalogueSpace
+    action_space: CatalogueSpace
+    max_episode_steps: int | None
+    reward_threshold: float | None = Field(description="Gymnasium's threshold for solved; the default min_return.")
+    max_return: float | None = Field(description="The most an episode can return, where that is known.")
+    kwargs: list[str] = Field(description="What the environment's constructor takes.")
+
+    @property
+    def has_image_observations(self) -> bool:
+        """Whether observations are pictures, so that a convolutional policy and a GPU pay."""
+        space = self.observation_space
+        return space.type == "Box" and space.dtype == "uint8" and space.shape is not None and len(space.shape) == 3
+
+
+class Catalogue(BaseModel):
+    """All environments, by their Gymnasium id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Annotated[Literal[1], Field(description="Version of this document's shape.")]
+    gymnasium: str = Field(description="The Gymnasium version the catalogue was read from.")
+    environments: dict[str, Environment]
+
+    def close_to(self, environment_id: str) -> list[str]:
+        """Up to five known ids that somebody may have meant."""
+        folded = {known.lower(): known for known in self.environments}
+        close = difflib.get_close_matches(environment_id.lower(), list(folded), n=5, cutoff=0.5)
+        return [folded[known] for known in close]
+
+
+@cache
+def load_catalogue() -> Catalogue:
+    """The catalogue that ships with this version of the project."""
+    text = files("contract").joinpath("catalogue.json").read_text(encoding="utf-8")
+    return Catalogue.model_validate(json.loads(text))

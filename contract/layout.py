@@ -1,0 +1,105 @@
+"""Where a run's files lie. One prefix a run; everything in it is written once and never renamed."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+RUN_FILE = "run.yaml"
+ERROR_SUFFIX = ".error.txt"
+
+# SageMaker's limit for model, endpoint and endpoint-config names; an execution's name may have 80.
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html
+MAX_NAME = 63
+_DIGEST = 12
+
+
+def experiment_of(key: str) -> str:
+    """The experiment that an input object belongs to: the folder it lies in, as a valid AWS name.
+
+    `cartpole/run.yaml` gives `cartpole`, `team/cartpole/run.yaml` gives `team-cartpole`, and a file at the
+    top of the bucket belongs to `default`.
+    """
+    folder = str(PurePosixPath(key).parent)
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", folder).strip("-")
+    return name[: MAX_NAME - _DIGEST - 1].rstrip("-") or "default"
+
+
+def run_id_of(bucket: str, key: str, version_id: str) -> str:
+    """The run that one version of one input object starts, whatever number of times its event arrives.
+
+    It is the execution's name, so Step Functions itself refuses a second start.
+    """
+    digest = hashlib.sha256("\0".join((bucket, key, version_id)).encode()).hexdigest()
+    return f"{experiment_of(key)}-{digest[:_DIGEST]}"
+
+
+def error_key(key: str) -> str:
+    """Where the reasons of a refusal lie: beside the refused object."""
+    return key + ERROR_SUFFIX
+
+
+def champion_key(endpoint: str) -> str:
+    """Who serves at an endpoint, since when and by which verdict."""
+    return f"champions/{endpoint}.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLayout:
+    """The keys of one run in the artifacts bucket."""
+
+    run_id: str
+
+    @property
+    def prefix(self) -> str:
+        return f"runs/{self.run_id}"
+
+    @property
+    def specification(self) -> str:
+        """The resolved run file (`contract.run.ResolvedRun`)."""
+        return f"{self.prefix}/run.json"
+
+    @property
+    def outcome(self) -> str:
+        return f"{self.prefix}/outcome.json"
+
+    @property
+    def verdict(self) -> str:
+        return f"{self.prefix}/{VERDICT}"
+
+    @property
+    def report(self) -> str:
+        return f"{self.prefix}/{REPORT}"
+
+    @property
+    def golden(self) -> str:
+        return f"{self.prefix}/{GOLDEN}"
+
+    @property
+    def model_archive(self) -> str:
+        """What SageMaker serves."""
+        return f"{self.prefix}/{MODEL_ARCHIVE}"
+
+    def seed(self, seed: int) -> str:
+        """The prefix of one seed's checkpoints, model and training summary."""
+        return f"{self.prefix}/{seed_folder(seed)}"
+
+
+# Below, paths relative to a run's prefix; the containers are given the prefix as a URI or a local folder.
+SPECIFICATION = "run.json"
+VERDICT = "validation/verdict.json"
+REPORT = "validation/report.html"
+GOLDEN = "validation/golden.json"
+MODEL_ARCHIVE = "model.tar.gz"
+
+
+def seed_folder(seed: int) -> str:
+    """One seed's folder, relative to the run's prefix."""
+    return f"seed-{seed}"
+
+
+# Relative to a seed's folder.
+CHECKPOINTS = "checkpoints"
+MODEL = "model"
+METRICS = "metrics.jsonl"
+TRAINING_SUMMARY = "training.json"

@@ -1,0 +1,447 @@
+"""The run file: the only thing a user writes. This model is its one definition.
+
+The JSON Schema for editors, the reference page and every error message come from it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+
+from contract.algorithms import ALGORITHMS, algorithms_for
+from contract.catalogue import Catalogue, Environment, load_catalogue
+from contract.layout import MAX_NAME
+
+MAX_RUN_FILE_BYTES = 256 * 1024
+"""A run file is a page of text; anything larger is something else, dropped by mistake."""
+
+ENDPOINT_PATTERN = rf"^[a-zA-Z0-9](-*[a-zA-Z0-9]){{0,{MAX_NAME - 1}}}$"
+"""https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html"""
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("each seed once")
+    return seeds
+
+
+def _integral(value: object) -> object:
+    """Take `1e5` for the whole number that it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _seed_list(value: object) -> object:
+    """`seeds: 3` means seeds 0, 1 and 2."""
+    value = _integral(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return list(range(value)) if 1 <= value <= MAX_SEEDS else value
+    return value
+
+
+MAX_SEEDS = 32
+Whole = Annotated[int, BeforeValidator(_integral)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**31)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class EnvironmentSection(_Section):
+    """What the agent acts in."""
+
+    id: str = Field(description="Gymnasium id of an environment of the training image, such as `CartPole-v1`.")
+    kwargs: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Arguments of the environment's constructor."
+    )
+
+
+class AlgorithmSection(_Section):
+    """What learns."""
+
+    name: str = Field(default="ppo", description="Name of the algorithm.")
+    hyperparameters: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Hyperparameters that differ from the tuned defaults of the environment.",
+    )
+
+
+class ValidationSection(_Section):
+    """When a trained policy is good enough to be deployed."""
+
+    episodes: Annotated[Whole, Field(ge=2, le=10_000)] = Field(
+        default=100, description="Held-out episodes that the policy plays."
+    )
+    min_return: float | None = Field(
+        default=None,
+        description="The mean return to reach; left out, the environment's own reward threshold.",
+    )
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        default=0.95, description="How sure it must be: the lower end of this interval must reach min_return."
+    )
+
+
+class CheckpointSection(_Section):
+    """What survives an interruption."""
+
+    every_seconds: Annotated[float, Field(ge=1, le=3600)] | None = Field(
+        default=60, description="Seconds of training between checkpoints; null takes none."
+    )
+    keep: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        default=3, description="Complete checkpoints kept for each seed."
+    )
+
+
+class ComputeSection(_Section):
+    """Where training happens."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto", description="`auto` takes a GPU for image observations and a CPU for everything else."
+    )
+    spot: bool = Field(default=True, description="Try Spot capacity first; On-Demand when there is none.")
+
+
+class LimitsSection(_Section):
+    """What a seed's training may use, over all its attempts. At a limit it is checkpointed and ends as LIMIT."""
+
+    max_hours: Annotated[float, Field(gt=0, le=168)] = Field(default=2, description="Hours of training.")
+    max_cost_usd: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Dollars of training, at the price of the instance in the stage's settings."
+    )
+
+
+class DeploySection(_Section):
+    """Where a policy that passed goes."""
+
+    target: Literal["sagemaker", "none"] = Field(
+        default="sagemaker",
+        description="`sagemaker` serves it at a real-time endpoint; `none` only keeps it.",
+    )
+    endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN)] | None = Field(
+        default=None, description="Name of the endpoint, created or updated; left out, the experiment's name."
+    )
+
+
+class RunSpecification(_Section):
+    """A run file, `run.yaml`. Only `environment` has no default."""
+
+    environment: EnvironmentSection
+    algorithm: AlgorithmSection = Field(default_factory=AlgorithmSection)
+    timesteps: Annotated[Whole, Field(ge=1, le=10**10)] = Field(
+        default=100_000, description="Environment steps of training, for each seed."
+    )
+    seeds: Annotated[
+        list[Seed],
+        BeforeValidator(_seed_list, json_schema_input_type=int | list[int]),
+        Field(min_length=1, max_length=MAX_SEEDS),
+        AfterValidator(_distinct),
+    ] = Field(default=[0], description="How many seeds to train side by side, or a list of them.")
+    validation: ValidationSection = Field(default_factory=ValidationSection)
+    checkpoint: CheckpointSection = Field(default_factory=CheckpointSection)
+    compute: ComputeSection = Field(default_factory=ComputeSection)
+    limits: LimitsSection = Field(default_factory=LimitsSection)
+    deploy: DeploySection = Field(default_factory=DeploySection)
+
+    @classmethod
+    def parse(cls, content: bytes | str, catalogue: Catalogue | None = None) -> Self:
+        """Read a run file and check all of it that can be checked without starting anything.
+
+        Raises:
+            RunFileError: with every problem found, each naming the field, what was given and what is allowed.
+        """
+        document = _load_yaml(content)
+        try:
+            specification = cls.model_validate(document)
+        except ValidationError as error:
+            raise RunFileError([_problem(item) for item in error.errors()]) from error
+        problems = list(_semantic_problems(specification, catalogue or load_catalogue()))
+        if problems:
+            raise RunFileError(problems)
+        return specification
+
+
+class Source(_Section):
+    """The exact version of the object that started a run."""
+
+    bucket: str
+    key: str
+    version_id: str
+
+
+class ResolvedRun(_Section):
+    """`run.json`: a run file with every default filled in, as the containers read it."""
+
+    run_id: str
+    experiment: str
+    source: Source
+    specification: RunSpecification
+    submitted_at: str = Field(description="When the run was prepared, ISO 8601, UTC.")
+    versions: dict[str, str] = Field(description="Versions of what decided the defaults.")
+
+
+def resolve(specification: RunSpecification, *, experiment: str, catalogue: Catalogue) -> RunSpecification:
+    """Fill in the defaults that depend on the environment and the experiment.
+
+    `specification` must have come out of `RunSpecification.parse` with the same catalogue.
+    """
+    environment = catalogue.environments[specification.environment.id]
+    accelerator = specification.compute.accelerator
+    if accelerator == "auto":
+        accelerator = "gpu" if environment.has_image_observations else "cpu"
+    min_return = specification.validation.min_return
+    return specification.model_copy(
+        update={
+            "validation": specification.validation.model_copy(
+                update={"min_return": environment.reward_threshold if min_return is None else min_return}
+            ),
+            "compute": specification.compute.model_copy(update={"accelerator": accelerator}),
+            "deploy": specification.deploy.model_copy(update={"endpoint": specification.deploy.endpoint or experiment}),
+        }
+    )
+
+
+class Problem(BaseModel):
+    """One thing that is wrong with a run file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str = Field(description="Path of the field, such as `validation.episodes`.")
+    given: str = Field(description="What the file says there.")
+    allowed: str = Field(description="What it may say.")
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.allowed} (given: {self.given})"
+
+
+class RunFileError(ValueError):
+    """A run file was refused."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+def _semantic_problems(specification: RunSpecification, catalogue: Catalogue) -> list[Problem]:
+    """What no single field shows."""
+    environment = catalogue.environments.get(specification.environment.id)
+    if environment is None:
+        return [_unknown_environment(specification.environment.id, catalogue)]
+    return [
+        *_environment_problems(specification, environment),
+        *_algorithm_problems(specification, environment),
+        *_validation_problems(specification, environment),
+        *_checkpoint_problems(specification),
+    ]
+
+
+def _unknown_environment(environment_id: str, catalogue: Catalogue) -> Problem:
+    if ":" in environment_id:
+        allowed = "an id without a module: a run file cannot choose code to import"
+    elif close := catalogue.close_to(environment_id):
+        allowed = f"an environment of the training image; did you mean {', '.join(close)}?"
+    else:
+        allowed = f"an environment of the training image: {', '.join(catalogue.environments)}"
+    return _refusal("environment.id", environment_id, allowed)
+
+
+def _environment_problems(specification: RunSpecification, environment: Environment) -> list[Problem]:
+    return [
+        _refusal(
+            f"environment.kwargs.{name}",
+            value,
+            f"an argument of {specification.environment.id}: {', '.join(environment.kwargs) or 'it takes none'}",
+        )
+        for name, value in specification.environment.kwargs.items()
+        if name not in environment.kwargs
+    ]
+
+
+def _algorithm_problems(specification: RunSpecification, environment: Environment) -> list[Problem]:
+    section = specification.algorithm
+    algorithm = ALGORITHMS.get(section.name)
+    if algorithm is None:
+        return [_refusal("algorithm.name", section.name, f"one of {', '.join(sorted(ALGORITHMS))}")]
+    space = environment.action_space.type
+    if space not in algorithm.action_spaces:
+        able = ", ".join(algorithms_for(space)) or "none yet"
+        return [
+            _refusal(
+                "algorithm.name",
+                section.name,
+                f"an algorithm that can act in {specification.environment.id}'s {space} action space: {able}",
+            )
+        ]
+    observed = environment.observation_space.type
+    if observed not in algorithm.observation_spaces:
+        allowed = f"one with {', '.join(sorted(algorithm.observation_spaces))} observations for {section.name}"
+        return [_refusal("environment.id", specification.environment.id, f"{allowed}, not {observed}")]
+    try:
+        hyperparameters = algorithm.hyperparameters.model_validate(section.hyperparameters)
+    except ValidationError as error:
+        return [_problem(item, "algorithm", "hyperparameters") for item in error.errors()]
+    n_envs, n_steps, batch_size = (getattr(hyperparameters, name, None) for name in ("n_envs", "n_steps", "batch_size"))
+    if n_envs and n_steps and batch_size and batch_size > n_envs * n_steps:
+        return [
+            _refusal(
+                "algorithm.hyperparameters.batch_size",
+                batch_size,
+                f"at most n_envs * n_steps, the {n_envs * n_steps} steps of a rollout",
+            )
+        ]
+    return []
+
+
+def _validation_problems(specification: RunSpecification, environment: Environment) -> list[Problem]:
+    min_return = specification.validation.min_return
+    if min_return is None and environment.reward_threshold is None:
+        return [
+            _refusal(
+                "validation.min_return",
+                None,
+                f"a number: {specification.environment.id} has no reward threshold of its own to fall back on",
+            )
+        ]
+    if min_return is not None and environment.max_return is not None and min_return > environment.max_return:
+        return [
+            _refusal(
+                "validation.min_return",
+                min_return,
+                f"at most {environment.max_return:g}, the most an episode of {specification.environment.id} returns",
+            )
+        ]
+    return []
+
+
+def _checkpoint_problems(specification: RunSpecification) -> list[Problem]:
+    every = specification.checkpoint.every_seconds
+    if every is None:
+        if not specification.compute.spot:
+            return []
+        return [
+            _refusal(
+                "checkpoint.every_seconds",
+                None,
+                "a number of seconds while compute.spot is true: a reclaimed instance would lose the whole run",
+            )
+        ]
+    if every >= specification.limits.max_hours * 3600:
+        return [
+            _refusal(
+                "limits.max_hours",
+                specification.limits.max_hours,
+                f"more than {every / 3600:g}: the limit would be reached before the first checkpoint",
+            )
+        ]
+    return []
+
+
+def _refusal(field: str, given: object, allowed: str) -> Problem:
+    text = repr(given) if isinstance(given, str) else str(given).lower() if isinstance(given, bool) else str(given)
+    text = "nothing" if given is None else text
+    return Problem(field=field, given=text if len(text) <= 120 else text[:117] + "...", allowed=allowed)
+
+
+def _problem(error: Any, *prefix: str) -> Problem:
+    """One of pydantic's errors, in the words of the run file."""
+    path = [*prefix, *(str(part) for part in error["loc"] if not _is_union_branch(part))]
+    field = ".".join(path) or "the file"
+    kind, context = error["type"], error.get("ctx", {})
+    allowed = {
+        "extra_forbidden": "no such key",
+        "missing": "required",
+        "literal_error": f"one of {context.get('expected', '')}",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "list_type": "a list",
+        "dict_type": "a mapping",
+        "model_type": "a mapping",
+        "greater_than": f"more than {context.get('gt')}",
+        "greater_than_equal": f"at least {context.get('ge')}",
+        "less_than": f"less than {context.get('lt')}",
+        "less_than_equal": f"at most {context.get('le')}",
+        "too_short": f"at least {context.get('min_length')} of them",
+        "too_long": f"at most {context.get('max_length')} of them",
+        "value_error": str(context.get("error", "")),
+        "string_pattern_mismatch": f"text that matches {context.get('pattern', '')}",
+    }.get(kind, error["msg"])
+    if kind == "extra_forbidden":
+        allowed = f"no such key; known here: {', '.join(_known_keys(path[:-1]))}"
+    if path == ["seeds"] and kind == "list_type":
+        allowed = f"how many seeds, 1 to {MAX_SEEDS}, or a list of them"
+    given = None if kind == "missing" else error["input"]
+    return _refusal(field, given, allowed)
+
+
+def _is_union_branch(part: object) -> bool:
+    """pydantic names the branch of a union in the path, such as `constrained-str`; users never wrote it."""
+    return isinstance(part, str) and re.fullmatch(r"(constrained-|function-|list\[).*|int|float|str", part) is not None
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: Any = RunSpecification
+    for part in path:
+        if part == "hyperparameters":
+            return sorted({key for a in ALGORITHMS.values() for key in a.hyperparameters.model_fields})
+        field = model.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, without aliases (an exponential bomb fits in a kilobyte), with duplicate keys refused
+    (the last would silently win), and with numbers such as `3e-4` read as YAML 1.2 reads them."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(problem="merge keys are not allowed", problem_mark=key_node.start_mark)
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is not text", problem_mark=key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$"),
+    list("-+0123456789."),
+)
+
+
+def _load_yaml(content: bytes | str) -> dict[str, Any]:
+    size = len(content if isinstance(content, bytes) else content.encode())
+    if size > MAX_RUN_FILE_BYTES:
+        raise RunFileError([_refusal("the file", f"{size} bytes", f"at most {MAX_RUN_FILE_BYTES} bytes")])
+    try:
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    except UnicodeDecodeError as error:
+        raise RunFileError([_refusal("the file", f"byte {error.start} is not UTF-8", "UTF-8 text")]) from error
+    try:
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, made stricter
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}" if error.problem_mark else "the file"
+        raise RunFileError([_refusal(where, error.problem, "valid YAML")]) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RunFileError([_refusal("the file", type(error).__name__, "valid YAML")]) from error
+    if not isinstance(document, dict):
+        raise RunFileError([_refusal("the file", document, "a mapping that begins with `environment:`")])
+    return document
