@@ -1,0 +1,93 @@
+"""Read a dropped run file, refuse it or resolve it, and say what the state machine needs to know of it."""
+
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+
+from contract.catalogue import load_catalogue
+from contract.layout import RunLayout, champion_key, error_key
+from contract.run import MAX_RUN_FILE_BYTES, ResolvedRun, RunFileError, RunSpecification, Source, resolve
+
+_s3 = boto3.client("s3")
+
+
+def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
+    """Prepare one run. `event` is the execution's input, as the trigger function made it.
+
+    Returns `{"valid": False, "reason": ...}` for a refused file, whose reasons then lie beside it in
+    `<key>.error.txt`; else pointers to what the run has and one entry a seed to train.
+    """
+    source = Source(bucket=event["bucket"], key=event["key"], version_id=event["version_id"])
+    catalogue = load_catalogue()
+    try:
+        specification = RunSpecification.parse(_read(source), catalogue)
+    except RunFileError as error:
+        _s3.put_object(
+            Bucket=source.bucket, Key=error_key(source.key), Body=_explain(source, error), ContentType="text/plain"
+        )
+        return {"valid": False, "reason": str(error)}
+    run = ResolvedRun(
+        run_id=event["run_id"],
+        experiment=event["experiment"],
+        source=source,
+        specification=resolve(specification, experiment=event["experiment"], catalogue=catalogue),
+        submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"gymnasium": catalogue.gymnasium},
+    )
+    bucket = os.environ["ARTIFACTS_BUCKET"]
+    layout = RunLayout(run_id=run.run_id)
+    _s3.put_object(
+        Bucket=bucket,
+        Key=layout.specification,
+        Body=run.model_dump_json(indent=1).encode(),
+        ContentType="application/json",
+    )
+    return {"valid": True, **_pointers(run, layout, bucket)}
+
+
+def _read(source: Source) -> bytes:
+    """The file's bytes; of one that is far too large only as many as show that it is."""
+    response = _s3.get_object(Bucket=source.bucket, Key=source.key, VersionId=source.version_id)
+    content: bytes = response["Body"].read(MAX_RUN_FILE_BYTES + 1)
+    return content
+
+
+def _explain(source: Source, error: RunFileError) -> bytes:
+    problems = "\n".join(f"- {problem}" for problem in error.problems)
+    return (
+        f"s3://{source.bucket}/{source.key} (version {source.version_id}) was refused; nothing was started.\n\n"
+        f"{problems}\n\n"
+        "Mend the file and drop it again. `rlpipe validate run.yaml` checks it without starting anything.\n"
+    ).encode()
+
+
+def _pointers(run: ResolvedRun, layout: RunLayout, bucket: str) -> dict[str, Any]:
+    """What the state machine passes on: small, since a state's payload may not exceed 256 KiB."""
+    specification = run.specification
+    endpoint = specification.deploy.endpoint or run.experiment
+    accelerator = specification.compute.accelerator
+    uri = f"s3://{bucket}/{layout.prefix}"
+    return {
+        "run_id": run.run_id,
+        # createModelPackage takes a client token of at most 36 characters.
+        "token": run.run_id.rsplit("-", 1)[-1],
+        "uri": uri,
+        "verdict_key": layout.verdict,
+        "golden_key": layout.golden,
+        "model_uri": f"s3://{bucket}/{layout.model_archive}",
+        "target": specification.deploy.target,
+        "endpoint": endpoint,
+        "champion_key": champion_key(endpoint),
+        "training": [
+            {
+                "seed": seed,
+                "job_name": f"{run.run_id}-seed-{seed}",
+                "accelerator": accelerator,
+                "queue": f"{accelerator}-spot" if specification.compute.spot else accelerator,
+                "run_uri": uri,
+            }
+            for seed in specification.seeds
+        ],
+    }
