@@ -31,7 +31,8 @@ class Hyperparameters(BaseModel):
     activation: Literal["tanh", "relu"] | None = Field(default=None, description="Activation of the hidden layers.")
     normalize: bool | None = Field(
         default=None,
-        description="Normalise observations by running mean and variance, in training and serving.",
+        description="Normalise observations by running mean and variance, in training and serving; "
+        "in training rewards too. Box observations only.",
     )
 
 
@@ -50,6 +51,14 @@ class PPOHyperparameters(Hyperparameters):
     max_grad_norm: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Gradients are clipped to this norm."
     )
+    use_sde: bool | None = Field(default=None, description="Explore by state-dependent noise (gSDE); Box actions only.")
+    sde_sample_freq: Annotated[int, Field(ge=-1)] | None = Field(
+        default=None, description="Steps between draws of that noise; -1 draws it once for each rollout."
+    )
+    log_std_init: float | None = Field(
+        default=None, description="Initial logarithm of the actions' standard deviation; Box actions only."
+    )
+    ortho_init: bool | None = Field(default=None, description="Initialise the weights orthogonally.")
 
 
 @dataclass(frozen=True, kw_only=True)

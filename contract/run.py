@@ -18,6 +18,8 @@ from contract.layout import MAX_NAME
 MAX_RUN_FILE_BYTES = 256 * 1024
 """A run file is a page of text; anything larger is something else, dropped by mistake."""
 
+MAX_PROBLEMS_SAID = 10
+
 ENDPOINT_PATTERN = rf"^[a-zA-Z0-9](-*[a-zA-Z0-9]){{0,{MAX_NAME - 1}}}$"
 """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html"""
 
@@ -217,11 +219,14 @@ class Problem(BaseModel):
 
 
 class RunFileError(ValueError):
-    """A run file was refused."""
+    """A run file was refused. Its text has the first problems: it must fit into a state's payload."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
-        super().__init__("\n".join(str(problem) for problem in problems))
+        lines = [str(problem) for problem in problems[:MAX_PROBLEMS_SAID]]
+        if len(problems) > MAX_PROBLEMS_SAID:
+            lines.append(f"and {len(problems) - MAX_PROBLEMS_SAID} more")
+        super().__init__("\n".join(lines))
 
 
 def _semantic_problems(specification: RunSpecification, catalogue: Catalogue) -> list[Problem]:
@@ -339,9 +344,17 @@ def _checkpoint_problems(specification: RunSpecification) -> list[Problem]:
 
 
 def _refusal(field: str, given: object, allowed: str) -> Problem:
-    text = repr(given) if isinstance(given, str) else str(given).lower() if isinstance(given, bool) else str(given)
-    text = "nothing" if given is None else text
-    return Problem(field=field, given=text if len(text) <= 120 else text[:117] + "...", allowed=allowed)
+    if given is None:
+        text = "nothing"
+    elif isinstance(given, bool):
+        text = str(given).lower()
+    else:
+        text = repr(given)
+    return Problem(field=_shortened(field), given=_shortened(text), allowed=allowed)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def _problem(error: Any, *prefix: str) -> Problem:

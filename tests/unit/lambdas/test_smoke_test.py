@@ -1,0 +1,84 @@
+"""An endpoint passes only when it gives the validated actions."""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+
+from lambdas.smoke_test import handler as smoke_test
+
+Stub = Callable[[Any], Stubber]
+EVENT = {"endpoint": "cartpole", "golden_key": "runs/x/validation/golden.json"}
+
+
+def body(content: bytes) -> dict[str, Any]:
+    return {"Body": StreamingBody(io.BytesIO(content), len(content))}
+
+
+@pytest.fixture
+def ask(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Any], bytes], dict[str, Any]]:
+    monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
+
+    def call(actions: list[Any], answer: bytes) -> dict[str, Any]:
+        observations = [[0.0] for _ in actions]
+        golden = json.dumps({"observations": observations, "actions": actions}).encode()
+        stub(smoke_test._s3).add_response("get_object", body(golden))
+        stub(smoke_test._runtime).add_response(
+            "invoke_endpoint",
+            body(answer),
+            {
+                "EndpointName": "cartpole",
+                "ContentType": "application/json",
+                "Accept": "application/json",
+                "Body": json.dumps({"observations": observations}),
+            },
+        )
+        return smoke_test.handler(EVENT, None)
+
+    return call
+
+
+Ask = Callable[[list[Any], bytes], dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("validated", "answered"),
+    [([0, 1, 1], [0, 1, 1]), ([[0.5], [-1.0]], [[0.50001], [-1.0]]), ([[1, 2]], [[1, 2]])],
+)
+def test_equal_actions_pass(ask: Ask, validated: list[Any], answered: list[Any]) -> None:
+    assert ask(validated, json.dumps({"actions": answered}).encode())["passed"] is True
+
+
+@pytest.mark.parametrize(
+    ("validated", "answered", "said"),
+    [
+        ([0, 1, 1], {"actions": [0, 1, 0]}, "on 1 of 3 observations, first on number 2: 0 for 1"),
+        ([0, 1], {"actions": [0]}, "1 actions to 2 observations"),
+        ([0, 1], {"actions": {"0": 1}}, "no list of actions"),
+        ([[0.5]], {"actions": [[0.6]]}, "differ"),
+        ([1], {"actions": [True]}, "differ"),
+        ([1], {"actions": ["1"]}, "differ"),
+        ([0], {"error": "no"}, "has no actions"),
+    ],
+)
+def test_anything_else_fails_and_says_why(ask: Ask, validated: list[Any], answered: Any, said: str) -> None:
+    answer = ask(validated, json.dumps(answered).encode())
+    assert answer["passed"] is False
+    assert said in answer["reason"]
+
+
+def test_an_answer_that_is_not_json_fails(ask: Ask) -> None:
+    assert ask([0], b"<html>")["passed"] is False
+
+
+def test_an_endpoint_that_answers_with_an_error_fails(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
+    stub(smoke_test._s3).add_response("get_object", body(b'{"observations": [[0.0]], "actions": [0]}'))
+    stub(smoke_test._runtime).add_client_error("invoke_endpoint", "ModelError", "Received server error (500)")
+    answer = smoke_test.handler(EVENT, None)
+    assert answer["passed"] is False
+    assert "500" in answer["reason"]
