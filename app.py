@@ -1,0 +1,56 @@
+"""The composition root: settings in, stacks out."""
+
+from config.settings import DEFAULT_STAGE, Settings, load_settings
+from config.toolchain import use_packaged_node
+
+use_packaged_node()  # before the first import of aws_cdk
+
+import aws_cdk as cdk  # noqa: E402
+
+from stacks.alerts import AlertsStack  # noqa: E402
+from stacks.compute import ComputeStack  # noqa: E402
+from stacks.constructs.dependencies import function_code  # noqa: E402
+from stacks.events import EventsStack  # noqa: E402
+from stacks.network import NetworkStack  # noqa: E402
+from stacks.pipeline import PipelineStack  # noqa: E402
+from stacks.serving import ServingStack  # noqa: E402
+from stacks.storage import StorageStack  # noqa: E402
+
+
+def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
+    """Put every stack of one stage into `app`; `bundle` packs the Lambda functions' dependencies, by pip."""
+    code = function_code(bundle=bundle)
+    storage = StorageStack(app, settings=settings)
+    network = NetworkStack(app, settings=settings)
+    alerts = AlertsStack(app, settings=settings)
+    compute = ComputeStack(app, settings=settings, vpc=network.vpc, subnets=network.subnets)
+    serving = ServingStack(app, settings=settings, artifacts_bucket=storage.artifacts_bucket)
+    pipeline = PipelineStack(
+        app,
+        settings=settings,
+        function_code=code,
+        input_bucket=storage.input_bucket,
+        artifacts_bucket=storage.artifacts_bucket,
+        cpu=compute.cpu,
+        gpu=compute.gpu,
+        model_role=serving.model_role,
+        model_package_group_name=serving.model_package_group_name,
+        serving_image_uri=serving.image_uri,
+        topic=alerts.topic,
+    )
+    EventsStack(
+        app,
+        settings=settings,
+        function_code=code,
+        input_bucket=storage.input_bucket,
+        state_machine=pipeline.state_machine,
+        finish_function=pipeline.finish_function,
+    )
+
+
+if __name__ == "__main__":
+    app = cdk.App()
+    settings = load_settings(app.node.try_get_context("stage") or DEFAULT_STAGE)
+    bundle = settings.functions.bundle_dependencies and app.node.try_get_context("bundling") != "off"
+    build(app, settings, bundle=bundle)
+    app.synth()

@@ -1,0 +1,229 @@
+"""What a stage is deployed with: one YAML file a stage beside this module, checked against this model."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from config.instances import CPU_INSTANCES, GPU_INSTANCES, Instance, check_instance_type
+
+FOLDER = Path(__file__).parent
+DEFAULT_STAGE = "local"
+
+RetentionDays = Literal[1, 3, 7, 14, 30, 60, 90, 180, 365, 731, 1827, 3653]
+"""Periods that CloudWatch Logs knows. For ever is not among them: what nobody reads is still paid for."""
+
+GpuInstanceType = Annotated[str, AfterValidator(partial(check_instance_type, known=GPU_INSTANCES))]
+CpuInstanceType = Annotated[str, AfterValidator(partial(check_instance_type, known=CPU_INSTANCES))]
+MaxVcpus = Annotated[int, Field(ge=1, le=512)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class NetworkSettings(_Section):
+    """Where the instances of training jobs live. Nothing ever accepts a connection from outside."""
+
+    availability_zones: int = Field(default=2, ge=2, le=3, description="Zones the instances are spread over.")
+    egress: Literal["public", "nat"] = Field(
+        default="public",
+        description="How instances reach AWS: `public` gives each a public address and costs nothing idle; "
+        "`nat` keeps them in private subnets behind NAT gateways, which cost about $33 a month each.",
+    )
+    nat_gateways: int = Field(
+        default=1, ge=1, le=3, description="NAT gateways where egress is `nat`; one a zone survives the loss of a zone."
+    )
+
+
+class CpuPoolSettings(_Section):
+    """The instances of jobs without a GPU."""
+
+    instance_types: list[CpuInstanceType] = Field(min_length=1, description="EC2 instance types Batch chooses from.")
+    max_vcpus: MaxVcpus = Field(description="Most vCPUs at a time, for Spot and for On-Demand each.")
+
+
+class GpuPoolSettings(_Section):
+    """The instances of jobs with a GPU."""
+
+    instance_types: list[GpuInstanceType] = Field(
+        min_length=1, description="EC2 instance types Batch chooses from; the more, the more Spot capacity."
+    )
+    max_vcpus: MaxVcpus = Field(description="Most vCPUs at a time, for Spot and for On-Demand each.")
+
+
+class ComputeSettings(_Section):
+    """The Batch compute environments."""
+
+    cpu: CpuPoolSettings
+    gpu: GpuPoolSettings
+    volume_gib: int = Field(
+        default=100, ge=30, le=1000, description="Encrypted gp3 root volume of an instance: images and scratch space."
+    )
+    capacity_wait_hours: float = Field(
+        default=4, ge=1 / 6, le=24, description="How long a job waits for an instance before it is cancelled."
+    )
+
+
+class JobSettings(_Section):
+    """The size and the limits of one kind of job."""
+
+    vcpus: int = Field(ge=1, le=64, description="vCPUs of the container.")
+    memory_mib: int = Field(ge=256, le=262_144, description="Memory of the container, hard limit.")
+    gpus: Literal[0, 1] = Field(default=0, description="GPUs of the container.")
+    timeout_hours: float = Field(gt=0, le=168, description="Longest attempt; Batch terminates it then.")
+    attempts: int = Field(
+        ge=1, le=10, description="Attempts: only a reclaimed Spot instance, a failed image pull or exit 75 is retried."
+    )
+    price_per_hour: float = Field(
+        ge=0,
+        description="USD an hour of this job costs, the On-Demand price; `limits.max_cost_usd` is counted with it.",
+    )
+
+
+class JobsSettings(_Section):
+    """The Batch job definitions."""
+
+    train_cpu: JobSettings
+    train_gpu: JobSettings
+    validate_: JobSettings = Field(alias="validate")
+
+    @model_validator(mode="after")
+    def _gpus(self) -> Self:
+        for name, job, gpus in (
+            ("train_cpu", self.train_cpu, 0),
+            ("train_gpu", self.train_gpu, 1),
+            ("validate", self.validate_, 0),
+        ):
+            if job.gpus != gpus:
+                raise ValueError(f"{name}.gpus must be {gpus}, it is {job.gpus}")
+        return self
+
+
+class ServingSettings(_Section):
+    """SageMaker endpoints. They are created by the pipeline, one a policy."""
+
+    instance_type: str = Field(
+        pattern=r"^ml\.[a-z0-9]+\.[a-z0-9]+$", description="Instance type of an endpoint, such as `ml.t2.medium`."
+    )
+
+
+class FunctionsSettings(_Section):
+    """The Lambda functions."""
+
+    bundle_dependencies: bool = Field(
+        default=True,
+        description="Put the functions' dependencies into their package with pip; `false` only where the functions "
+        "run in an environment that has them. `-c bundling=off` switches it off for one synth.",
+    )
+
+
+class AlertsSettings(_Section):
+    """Who hears about the ends of runs."""
+
+    email: str | None = Field(
+        default=None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", description="Subscribed to the topic; must be confirmed."
+    )
+
+
+class StorageSettings(_Section):
+    """How long files are kept."""
+
+    recoverable_days: int = Field(
+        default=30, ge=1, le=3650, description="Days a replaced or deleted version of a file stays recoverable."
+    )
+    access_log_days: int = Field(default=90, ge=1, le=3650, description="Days that access logs are kept.")
+
+
+class Settings(_Section):
+    """One stage."""
+
+    stage: str = Field(pattern=r"^[a-z][a-z0-9]{1,15}$", description="Name of the stage; the file is named after it.")
+    account: str | None = Field(
+        default=None, pattern=r"^\d{12}$", description="Account; left out, the one of the credentials at deployment."
+    )
+    region: str | None = Field(
+        default=None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="Region; left out, the one of the credentials."
+    )
+    protect: bool = Field(
+        description="Keep buckets and logs when a stack is deleted, and protect the stacks from deletion."
+    )
+    log_retention_days: RetentionDays = Field(description="Days that logs are kept.")
+    network: NetworkSettings = Field(default_factory=NetworkSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    compute: ComputeSettings
+    jobs: JobsSettings
+    serving: ServingSettings
+    functions: FunctionsSettings = Field(default_factory=FunctionsSettings)
+    alerts: AlertsSettings = Field(default_factory=AlertsSettings)
+
+    @model_validator(mode="after")
+    def _account_and_region(self) -> Self:
+        if (self.account is None) != (self.region is None):
+            raise ValueError("account and region: give both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _jobs_fit(self) -> Self:
+        compute, jobs = self.compute, self.jobs
+        for name, job, pool, known in (
+            ("train_cpu", jobs.train_cpu, compute.cpu, CPU_INSTANCES),
+            ("train_gpu", jobs.train_gpu, compute.gpu, GPU_INSTANCES),
+            ("validate", jobs.validate_, compute.cpu, CPU_INSTANCES),
+        ):
+            _check_fit(f"jobs.{name}", job, pool.max_vcpus, {type_: known[type_] for type_ in pool.instance_types})
+        return self
+
+
+class SettingsError(ValueError):
+    """A stage's settings were refused; every line names a field, what is allowed and what was given."""
+
+
+def load_settings(stage: str, folder: Path = FOLDER) -> Settings:
+    """Read and check `<folder>/<stage>.yaml`.
+
+    Raises:
+        SettingsError: if there is no such stage or anything in its file is wrong.
+    """
+    path = folder / f"{stage}.yaml"
+    stages = sorted(file.stem for file in folder.glob("*.yaml"))
+    if stage not in stages:
+        raise SettingsError(f"stage: one of {', '.join(stages)} (given: {stage!r}); each is a file in config/")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path.name}: not valid YAML: {error}") from error
+    try:
+        settings = Settings.model_validate(document)
+    except ValidationError as error:
+        raise SettingsError("\n".join(f"{path.name}: {_problem(item)}" for item in error.errors())) from error
+    if settings.stage != stage:
+        raise SettingsError(f"{path.name}: stage: must be {stage!r}, as the file is named (given: {settings.stage!r})")
+    return settings
+
+
+def _check_fit(name: str, job: JobSettings, max_vcpus: int, instances: dict[str, Instance]) -> None:
+    if job.vcpus > max_vcpus:
+        raise ValueError(f"{name}.vcpus: at most the {max_vcpus} of its compute environment, it is {job.vcpus}")
+    if not any(
+        job.vcpus <= instance.vcpus and job.memory_mib <= instance.memory_mib and job.gpus <= instance.gpus
+        for instance in instances.values()
+    ):
+        offered = "; ".join(f"{type_} has {i.vcpus} vCPUs and {i.memory_mib} MiB" for type_, i in instances.items())
+        raise ValueError(
+            f"{name}: {job.vcpus} vCPUs and {job.memory_mib} MiB fit no instance of its compute environment: {offered}"
+        )
+
+
+def _problem(error: Any) -> str:
+    field = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "no such setting"
+    if error["type"] == "missing":
+        return f"{field}: required"
+    if not field or isinstance(error["input"], dict):
+        return f"{field}: {message}" if field else message
+    return f"{field}: {message} (given: {error['input']!r})"

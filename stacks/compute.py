@@ -1,0 +1,65 @@
+"""Where jobs run: AWS Batch on EC2. Instances exist only while there are jobs for them."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_batch as batch
+from aws_cdk import aws_ec2 as ec2
+from constructs import Construct
+
+from config.settings import Settings
+from stacks.constructs.base import RoomStack
+from stacks.constructs.pool import Pool
+
+
+class ComputeStack(RoomStack):
+    """A pool of CPU instances and a pool of GPU instances, each with two queues."""
+
+    def __init__(self, scope: Construct, *, settings: Settings, vpc: ec2.IVpc, subnets: ec2.SubnetSelection) -> None:
+        super().__init__(scope, "compute", settings=settings, description="Batch environments and queues.")
+        security_group = ec2.SecurityGroup(
+            self,
+            "Instances",
+            vpc=vpc,
+            description="Instances of training jobs: HTTPS out, nothing in.",
+            allow_all_outbound=False,
+        )
+        security_group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services")
+        launch_template = ec2.LaunchTemplate(
+            self,
+            "LaunchTemplate",
+            require_imdsv2=True,
+            # Containers have a role of their own; one hop keeps them from the instance's.
+            http_put_response_hop_limit=1,
+            block_devices=[
+                ec2.BlockDevice(
+                    device_name="/dev/xvda",
+                    volume=ec2.BlockDeviceVolume.ebs(
+                        settings.compute.volume_gib, volume_type=ec2.EbsDeviceVolumeType.GP3, encrypted=True
+                    ),
+                )
+            ],
+        )
+        capacity_wait = cdk.Duration.minutes(round(settings.compute.capacity_wait_hours * 60))
+        self.cpu = Pool(
+            self,
+            "Cpu",
+            instance_types=settings.compute.cpu.instance_types,
+            max_vcpus=settings.compute.cpu.max_vcpus,
+            image_type=batch.EcsMachineImageType.ECS_AL2023,
+            capacity_wait=capacity_wait,
+            vpc=vpc,
+            subnets=subnets,
+            security_group=security_group,
+            launch_template=launch_template,
+        )
+        self.gpu = Pool(
+            self,
+            "Gpu",
+            instance_types=settings.compute.gpu.instance_types,
+            max_vcpus=settings.compute.gpu.max_vcpus,
+            image_type=batch.EcsMachineImageType.ECS_AL2023_NVIDIA,
+            capacity_wait=capacity_wait,
+            vpc=vpc,
+            subnets=subnets,
+            security_group=security_group,
+            launch_template=launch_template,
+        )

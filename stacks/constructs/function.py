@@ -1,0 +1,54 @@
+"""A Lambda function of this repository."""
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from config.settings import Settings
+from stacks.constructs.base import log_group
+from stacks.constructs.dependencies import ARCHITECTURE, RUNTIME
+
+
+class Function(lambda_.Function):
+    """`lambdas.<name>.handler.handler`, with a log group and a role of its own that may write nothing but that log.
+
+    :param code: the folder that `stacks.constructs.dependencies.function_code` made.
+    :param timeout: seconds.
+    :param dead_letters: where events go that the function failed on; for functions that are called
+        asynchronously.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        code: Path,
+        settings: Settings,
+        environment: dict[str, str],
+        timeout: int,
+        dead_letters: sqs.IQueue | None = None,
+    ) -> None:
+        logs = log_group(scope, f"{construct_id}Log", settings=settings)
+        role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        logs.grant_write(role)
+        super().__init__(
+            scope,
+            construct_id,
+            runtime=RUNTIME,
+            architecture=ARCHITECTURE,
+            code=lambda_.Code.from_asset(str(code)),
+            handler=f"lambdas.{name}.handler.handler",
+            role=role,
+            log_group=logs,
+            logging_format=lambda_.LoggingFormat.JSON,
+            environment=environment,
+            timeout=cdk.Duration.seconds(timeout),
+            memory_size=512,
+            dead_letter_queue=dead_letters,
+        )

@@ -1,0 +1,87 @@
+"""What runs in the training image: the Batch job definitions."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_batch as batch
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from config.settings import JobSettings, Settings
+from stacks.constructs.assets import TRAINING_IMAGE
+from stacks.constructs.base import log_group
+from stacks.constructs.image import Image
+
+CHECKPOINTED = 75
+"""`contract.outcomes.ExitCode.CHECKPOINTED`: the container saved its work and asks to be continued."""
+
+
+class Jobs(Construct):
+    """One job definition for training on a CPU, one for training on a GPU and one for validation."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, artifacts_bucket: s3.IBucket
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._image = Image(self, "Image", context=TRAINING_IMAGE, dockerfile="training_image/Dockerfile")
+        self.log_group: logs.ILogGroup = log_group(self, "Log", settings=settings)
+        train_role = self._role("TrainRole", artifacts_bucket)
+        artifacts_bucket.grant_delete(train_role, "runs/*")  # checkpoints beyond `checkpoint.keep`
+        train = ["training_image/train_rl.py", "--run", "Ref::run", "--seed", "Ref::seed"]
+        validate = ["training_image/validate_rl.py", "--run", "Ref::run"]
+        self.train_cpu = self._definition("TrainCpu", settings.jobs.train_cpu, train, train_role)
+        self.train_gpu = self._definition("TrainGpu", settings.jobs.train_gpu, train, train_role)
+        self.validate = self._definition(
+            "Validate", settings.jobs.validate_, validate, self._role("ValidateRole", artifacts_bucket)
+        )
+
+    def _role(self, construct_id: str, artifacts_bucket: s3.IBucket) -> iam.Role:
+        role = iam.Role(self, construct_id, assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["s3:GetObject", "s3:PutObject"], resources=[artifacts_bucket.arn_for_objects("runs/*")]
+            )
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[artifacts_bucket.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": "runs/*"}},
+            )
+        )
+        return role
+
+    def _definition(
+        self, construct_id: str, job: JobSettings, command: list[str], role: iam.IRole
+    ) -> batch.EcsJobDefinition:
+        return batch.EcsJobDefinition(
+            self,
+            construct_id,
+            container=batch.EcsEc2ContainerDefinition(
+                self,
+                f"{construct_id}Container",
+                image=ecs.ContainerImage.from_docker_image_asset(self._image),
+                command=command,
+                cpu=job.vcpus,
+                memory=cdk.Size.mebibytes(job.memory_mib),
+                gpu=job.gpus or None,
+                environment={"RLPIPE_PRICE_PER_HOUR": f"{job.price_per_hour:g}"},
+                job_role=role,
+                logging=ecs.LogDriver.aws_logs(stream_prefix=construct_id.lower(), log_group=self.log_group),
+                # An init process hands SIGTERM on to the trainer, which then checkpoints.
+                linux_parameters=batch.LinuxParameters(self, f"{construct_id}Linux", init_process_enabled=True),
+            ),
+            timeout=cdk.Duration.seconds(round(job.timeout_hours * 3600)),
+            retry_attempts=job.attempts,
+            retry_strategies=[
+                batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.SPOT_INSTANCE_RECLAIMED),
+                batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.CANNOT_PULL_CONTAINER),
+                batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.custom(on_exit_code=str(CHECKPOINTED))),
+                # What failed for any other reason would fail again, at the same price.
+                batch.RetryStrategy.of(batch.Action.EXIT, batch.Reason.custom(on_reason="*")),
+            ],
+            propagate_tags=True,
+            # A deployment must not pull a definition away from under an execution that is about to submit it.
+            skip_deregister_on_update=True,
+        )

@@ -1,0 +1,183 @@
+"""What happens to a dropped run file: the state machine, its functions and the jobs that it submits.
+
+They are one stack because they change together: an execution keeps the definition it began with, and that
+definition names exact revisions of its jobs, so a deployment never changes the code under a run.
+"""
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from config.settings import Settings
+from stacks.constructs.assets import ROOT
+from stacks.constructs.base import RoomStack, log_group
+from stacks.constructs.function import Function
+from stacks.constructs.jobs import Jobs
+from stacks.constructs.pool import Pool
+
+DEFINITION = ROOT / "statemachine" / "pipeline.asl.json"
+
+
+class PipelineStack(RoomStack):
+    """The state machine and all that only it uses."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        settings: Settings,
+        function_code: Path,
+        input_bucket: s3.IBucket,
+        artifacts_bucket: s3.IBucket,
+        cpu: Pool,
+        gpu: Pool,
+        model_role: iam.IRole,
+        model_package_group_name: str,
+        serving_image_uri: str,
+        topic: sns.ITopic,
+    ) -> None:
+        super().__init__(scope, "pipeline", settings=settings, description="From a run file to an answering policy.")
+        self._settings, self._code = settings, function_code
+        self._input, self._artifacts = input_bucket, artifacts_bucket
+        jobs = Jobs(self, "Jobs", settings=settings, artifacts_bucket=artifacts_bucket)
+        prepare, smoke_test = self._prepare(), self._smoke_test()
+        finish = self._finish(jobs, topic)
+        state_machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            # As text in the template, not as a file in S3: so cfn-lint checks it and a diff shows it.
+            definition_body=sfn.DefinitionBody.from_string(DEFINITION.read_text(encoding="utf-8")),
+            definition_substitutions={
+                "PrepareFunctionArn": prepare.function_arn,
+                "SmokeTestFunctionArn": smoke_test.function_arn,
+                "FinishFunctionArn": finish.function_arn,
+                "ArtifactsBucket": artifacts_bucket.bucket_name,
+                "CpuQueueArn": cpu.queue.job_queue_arn,
+                "CpuSpotQueueArn": cpu.spot_queue.job_queue_arn,
+                "GpuQueueArn": gpu.queue.job_queue_arn,
+                "GpuSpotQueueArn": gpu.spot_queue.job_queue_arn,
+                "TrainCpuJobDefinitionArn": jobs.train_cpu.job_definition_arn,
+                "TrainGpuJobDefinitionArn": jobs.train_gpu.job_definition_arn,
+                "ValidateJobDefinitionArn": jobs.validate.job_definition_arn,
+                "ModelRoleArn": model_role.role_arn,
+                "ModelPackageGroupName": model_package_group_name,
+                "ServingImageUri": serving_image_uri,
+                "ServingInstanceType": settings.serving.instance_type,
+            },
+            logs=sfn.LogOptions(
+                destination=log_group(self, "StateMachineLog", settings=settings),
+                level=sfn.LogLevel.ALL,
+                include_execution_data=True,
+            ),
+        )
+        for function in (prepare, smoke_test, finish):
+            function.grant_invoke(state_machine)
+        self._grant_jobs(state_machine, jobs, [cpu, gpu])
+        self._grant_artifacts(state_machine)
+        self._grant_serving(state_machine, model_role, model_package_group_name)
+        self.state_machine: sfn.IStateMachine = state_machine
+        self.finish_function: lambda_.IFunction = finish
+        cdk.CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
+
+    def _prepare(self) -> Function:
+        function = Function(
+            self,
+            "Prepare",
+            name="prepare",
+            code=self._code,
+            settings=self._settings,
+            environment={"ARTIFACTS_BUCKET": self._artifacts.bucket_name, "STAGE": self._settings.stage},
+            timeout=60,
+        )
+        _allow(function, ["s3:GetObject", "s3:GetObjectVersion"], self._input.arn_for_objects("*"))
+        _allow(function, ["s3:PutObject"], self._input.arn_for_objects("*.error.txt"))
+        _allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
+        return function
+
+    def _smoke_test(self) -> Function:
+        function = Function(
+            self,
+            "SmokeTest",
+            name="smoke_test",
+            code=self._code,
+            settings=self._settings,
+            environment={"ARTIFACTS_BUCKET": self._artifacts.bucket_name},
+            timeout=60,
+        )
+        _allow(function, ["s3:GetObject"], self._artifacts.arn_for_objects("runs/*"))
+        _allow(function, ["sagemaker:InvokeEndpoint"], self._sagemaker_arn("endpoint", "*"))
+        return function
+
+    def _finish(self, jobs: Jobs, topic: sns.ITopic) -> Function:
+        function = Function(
+            self,
+            "Finish",
+            name="finish",
+            code=self._code,
+            settings=self._settings,
+            environment={"ARTIFACTS_BUCKET": self._artifacts.bucket_name, "TOPIC_ARN": topic.topic_arn},
+            timeout=60,
+        )
+        _allow(function, ["s3:GetObject", "s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
+        _allow(function, ["sns:Publish"], topic.topic_arn)
+        _allow(function, ["logs:GetLogEvents"], jobs.log_group.log_group_arn)
+        _allow(function, ["batch:DescribeJobs"], "*")  # knows no resources
+        return function
+
+    def _grant_jobs(self, state_machine: sfn.StateMachine, jobs: Jobs, pools: list[Pool]) -> None:
+        definitions = [jobs.train_cpu, jobs.train_gpu, jobs.validate]
+        queues = [queue for pool in pools for queue in (pool.queue, pool.spot_queue)]
+        _allow(
+            state_machine,
+            ["batch:SubmitJob"],
+            *(definition.job_definition_arn for definition in definitions),
+            *(queue.job_queue_arn for queue in queues),
+        )
+        # Neither knows resources. With them an aborted execution terminates its job, and the instance with it.
+        _allow(state_machine, ["batch:DescribeJobs", "batch:TerminateJob"], "*")
+        # How Step Functions hears of the end of a job that it waits for; the name is its own.
+        # https://docs.aws.amazon.com/step-functions/latest/dg/connect-batch.html
+        rule = self.format_arn(
+            service="events", resource="rule", resource_name="StepFunctionsGetEventsForBatchJobsRule"
+        )
+        _allow(state_machine, ["events:PutTargets", "events:PutRule", "events:DescribeRule"], rule)
+
+    def _grant_artifacts(self, state_machine: sfn.StateMachine) -> None:
+        _allow(state_machine, ["s3:GetObject"], self._artifacts.arn_for_objects("runs/*/validation/verdict.json"))
+        _allow(state_machine, ["s3:PutObject"], self._artifacts.arn_for_objects("champions/*"))
+
+    def _grant_serving(self, state_machine: sfn.StateMachine, model_role: iam.IRole, group: str) -> None:
+        # A run file names its endpoint, a run its model and its endpoint's configuration.
+        _allow(state_machine, ["sagemaker:CreateModel"], self._sagemaker_arn("model", "*"))
+        configuration, endpoint = self._sagemaker_arn("endpoint-config", "*"), self._sagemaker_arn("endpoint", "*")
+        _allow(state_machine, ["sagemaker:CreateEndpointConfig"], configuration)
+        _allow(state_machine, ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"], endpoint, configuration)
+        _allow(state_machine, ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], endpoint)
+        _allow(state_machine, ["sagemaker:ListEndpoints"], "*")  # knows no resources
+        _allow(
+            state_machine,
+            ["sagemaker:CreateModelPackage"],
+            self._sagemaker_arn("model-package-group", group),
+            self._sagemaker_arn("model-package", f"{group}/*"),
+        )
+        state_machine.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["iam:PassRole"],
+                resources=[model_role.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            )
+        )
+
+    def _sagemaker_arn(self, resource: str, name: str) -> str:
+        return self.format_arn(service="sagemaker", resource=resource, resource_name=name)
+
+
+def _allow(grantee: Function | sfn.StateMachine, actions: list[str], *resources: str) -> None:
+    grantee.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=list(resources)))

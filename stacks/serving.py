@@ -1,0 +1,52 @@
+"""What endpoints are made of. The endpoints themselves belong to the pipeline: every run changes one, and a
+stack would set it back to its template's model at each deployment."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sagemaker as sagemaker
+from constructs import Construct
+
+from config.settings import Settings
+from stacks.constructs.assets import SERVING_IMAGE
+from stacks.constructs.base import RoomStack, removal_policy
+from stacks.constructs.image import Image
+
+
+class ServingStack(RoomStack):
+    """The serving image, the role its containers run as and the group that records every accepted policy."""
+
+    def __init__(self, scope: Construct, *, settings: Settings, artifacts_bucket: s3.IBucket) -> None:
+        super().__init__(scope, "serving", settings=settings, description="Serving image, role and model registry.")
+        image = Image(self, "Image", context=SERVING_IMAGE, dockerfile="serving_image/Dockerfile")
+        group = sagemaker.CfnModelPackageGroup(
+            self,
+            "Policies",
+            model_package_group_name=f"rlpipe-{settings.stage}",
+            model_package_group_description="Every policy that passed validation.",
+        )
+        group.apply_removal_policy(removal_policy(settings))
+        role = iam.Role(
+            self,
+            "ModelRole",
+            description="What a SageMaker endpoint may do: fetch its image and its model, write its log.",
+            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+        )
+        image.repository.grant_pull(role)
+        artifacts_bucket.grant_read(role, "runs/*")
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+                resources=[
+                    self.format_arn(
+                        service="logs",
+                        resource="log-group",
+                        resource_name="/aws/sagemaker/Endpoints/*",
+                        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+                    )
+                ],
+            )
+        )
+        self.model_role: iam.IRole = role
+        self.model_package_group_name = group.model_package_group_name
+        self.image_uri = image.image_uri
