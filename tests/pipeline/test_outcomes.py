@@ -1,0 +1,252 @@
+"""Every row of the table of outcomes, reached by its cause, on the deployed stacks."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from contract.layout import RunLayout, champion_key
+from contract.outcomes import Outcome
+from tests.pipeline.laptop import QUICK, Laptop, until
+
+
+def test_a_dropped_file_becomes_an_answering_policy(laptop: Laptop) -> None:
+    run_id = laptop.drop("balance", QUICK)
+    execution = laptop.end_of(run_id)
+    assert execution["status"] == "SUCCEEDED", laptop.outcome(run_id)
+    assert laptop.outcome(run_id)["outcome"] == Outcome.SUCCEEDED
+    assert laptop.predict("balance", [0.0, 0.0, 0.1, 0.5]) in ({"action": 0}, {"action": 1})
+    champion = laptop.json(champion_key("balance"))
+    assert champion["run_id"] == run_id == laptop.serves("balance")
+    layout = RunLayout(run_id=run_id)
+    for key in (layout.specification, layout.verdict, layout.report, layout.golden, layout.model_archive):
+        assert laptop.exists(laptop.artifacts_bucket, key), key
+    assert laptop.json(layout.verdict)["passed"] is True
+
+
+def test_a_passed_run_is_in_the_model_registry(laptop: Laptop) -> None:
+    run_id = laptop.drop("registered", QUICK + "deploy: {target: none}")
+    assert laptop.end_of(run_id)["status"] == "SUCCEEDED"
+    groups = laptop.sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
+    packages = [
+        laptop.sagemaker.describe_model_package(ModelPackageName=package["ModelPackageArn"])
+        for group in groups
+        for package in laptop.sagemaker.list_model_packages(ModelPackageGroupName=group["ModelPackageGroupName"])[
+            "ModelPackageSummaryList"
+        ]
+    ]
+    mine = [package for package in packages if package["CustomerMetadataProperties"]["run"].endswith(run_id)]
+    assert len(mine) == 1
+    assert mine[0]["ModelApprovalStatus"] == "Approved"
+
+
+def test_a_target_of_none_deploys_nothing(laptop: Laptop) -> None:
+    run_id = laptop.drop("undeployed", QUICK + "deploy: {target: none}")
+    assert laptop.end_of(run_id)["status"] == "SUCCEEDED"
+    assert laptop.sagemaker.list_endpoints(NameContains="undeployed")["Endpoints"] == []
+
+
+def test_a_second_run_takes_over_the_endpoint(laptop: Laptop) -> None:
+    first = laptop.drop("succession", QUICK)
+    assert laptop.end_of(first)["status"] == "SUCCEEDED"
+    second = laptop.drop("succession", QUICK + "seeds: [1]")
+    assert laptop.end_of(second)["status"] == "SUCCEEDED"
+    assert laptop.serves("succession") == second
+    assert laptop.json(champion_key("succession"))["before"] == first
+
+
+def test_several_seeds_train_and_the_best_is_chosen(laptop: Laptop) -> None:
+    run_id = laptop.drop("seeds", QUICK + "seeds: [3, 5]\ndeploy: {target: none}")
+    assert laptop.end_of(run_id)["status"] == "SUCCEEDED"
+    verdict = laptop.json(RunLayout(run_id=run_id).verdict)
+    assert set(verdict["candidates"]) == {"3", "5"}
+    assert str(verdict["seed"]) in verdict["candidates"]
+    assert {job["jobName"] for job in laptop.jobs_of(run_id)} == {
+        f"{run_id}-seed-3",
+        f"{run_id}-seed-5",
+        f"{run_id}-validate",
+    }
+
+
+def test_a_policy_that_is_not_good_enough_is_rejected_and_kept(laptop: Laptop) -> None:
+    run_id = laptop.drop("rejected", QUICK.replace("min_return: 5", "min_return: 499"))
+    execution = laptop.end_of(run_id)
+    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.REJECTED)
+    assert "499" in execution["cause"]
+    assert laptop.exists(laptop.artifacts_bucket, RunLayout(run_id=run_id).model_archive)
+    assert laptop.sagemaker.list_endpoints(NameContains="rejected")["Endpoints"] == []
+
+
+def test_an_invalid_file_is_refused_beside_itself(laptop: Laptop) -> None:
+    run_id = laptop.drop("invalid", "environment: {id: CartPole-v1}\ntimesteps: soon\n")
+    execution = laptop.end_of(run_id)
+    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.INVALID)
+    reasons = laptop.s3.get_object(Bucket=laptop.input_bucket, Key="invalid/run.yaml.error.txt")["Body"].read()
+    assert b"timesteps: a whole number (given: 'soon')" in reasons
+    assert laptop.exists(laptop.input_bucket, "invalid/run.yaml")
+    assert laptop.jobs_of(run_id) == []
+
+
+def test_a_trainer_that_crashes_ends_the_run_with_its_reason_and_its_last_lines(laptop: Laptop) -> None:
+    """The catalogue knows the names of constructor arguments, not their values: this one exists nowhere."""
+    run_id = laptop.drop(
+        "crash", "environment: {id: FrozenLake-v1, kwargs: {map_name: 9x9}}\ntimesteps: 1000\ncompute: {spot: false}\n"
+    )
+    execution = laptop.end_of(run_id)
+    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.FAILED)
+    outcome = laptop.outcome(run_id)
+    assert "9x9" in outcome["reason"]
+    assert outcome["log_tail"]
+    job = laptop.jobs_of(run_id)[0]
+    attempts = laptop.batch.describe_jobs(jobs=[job["jobId"]])["jobs"][0]["attempts"]
+    assert len(attempts) == 1, "a crash is not retried"
+
+
+def test_a_limit_ends_the_run_by_its_name_after_a_checkpoint(laptop: Laptop) -> None:
+    run_id = laptop.drop(
+        "limit",
+        "environment: {id: CartPole-v1}\ntimesteps: 100000000\n"
+        "checkpoint: {every_seconds: 1}\nlimits: {max_hours: 0.001}\n",
+    )
+    execution = laptop.end_of(run_id)
+    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.LIMIT)
+    checkpoints = laptop.s3.list_objects_v2(
+        Bucket=laptop.artifacts_bucket, Prefix=f"{RunLayout(run_id=run_id).seed(0)}/checkpoints/"
+    )["Contents"]
+    assert any(item["Key"].endswith("manifest.json") for item in checkpoints)
+
+
+def test_stopping_the_execution_stops_the_training_and_is_recorded(laptop: Laptop) -> None:
+    run_id = laptop.drop("stopped", "environment: {id: CartPole-v1}\ntimesteps: 100000000\n")
+
+    def running() -> bool:
+        return any(job["status"] == "RUNNING" for job in laptop.jobs_of(run_id))
+
+    until(running, seconds=60, what="training runs")
+    laptop.states.stop_execution(executionArn=laptop.execution_arn(run_id), error="Stopped", cause="enough")
+    assert laptop.end_of(run_id)["status"] == "ABORTED"
+
+    def over() -> bool:
+        return all(job["status"] == "FAILED" for job in laptop.jobs_of(run_id))
+
+    until(over, seconds=45, what="the job is terminated")
+    until(
+        lambda: laptop.exists(laptop.artifacts_bucket, RunLayout(run_id=run_id).outcome),
+        seconds=30,
+        what="the end is recorded",
+    )
+    assert laptop.outcome(run_id)["outcome"] == Outcome.STOPPED
+
+
+@contextmanager
+def broken_serving(laptop: Laptop, failure: str, *, spared: str = "") -> Iterator[None]:
+    """Put a fault into the serving image that was deployed, as a bad release would; `spared` is not hit by it."""
+    (found,) = [
+        path
+        for path in (laptop.state_dir / "cdk.out").glob("asset.*/serving_image/server.py")
+        if (path.parent / "Dockerfile").exists()
+    ]
+    original = found.read_text(encoding="utf-8")
+    found.write_text(FAULT.format(failure=failure, spared=spared) + original, encoding="utf-8")
+    try:
+        yield
+    finally:
+        found.write_text(original, encoding="utf-8")
+
+
+FAULT = """
+import json, os, pathlib
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Liar(BaseHTTPRequestHandler):
+    def answer(self, document):
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.answer({{}})
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.answer({{"actions": [7 for _ in request["observations"]]}})
+
+if json.loads((pathlib.Path(os.environ["SM_MODEL_DIR"]) / "policy.json").read_text())["run_id"] != "{spared}":
+    {failure}
+"""
+DIES = "raise SystemExit('no such library')"
+LIES = 'HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Liar).serve_forever()'
+
+
+@pytest.mark.parametrize(("failure", "said"), [(DIES, "went back"), (LIES, "differ")], ids=["dies", "lies"])
+def test_a_serving_failure_leaves_the_champion_serving(laptop: Laptop, failure: str, said: str) -> None:
+    endpoint = f"safe-{'dies' if failure is DIES else 'lies'}"
+    champion = laptop.drop(endpoint, QUICK)
+    assert laptop.end_of(champion)["status"] == "SUCCEEDED"
+    with broken_serving(laptop, failure, spared=champion):
+        challenger = laptop.drop(endpoint, QUICK + "seeds: [1]")
+        execution = laptop.end_of(challenger)
+    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.ROLLED_BACK), execution
+    assert said in execution["cause"]
+    assert laptop.serves(endpoint) == champion
+    assert laptop.json(champion_key(endpoint))["run_id"] == champion
+    assert "action" in laptop.predict(endpoint, [0.0, 0.0, 0.0, 0.0])
+
+
+def test_a_first_deployment_that_cannot_start_fails_and_the_next_one_succeeds(laptop: Laptop) -> None:
+    with broken_serving(laptop, DIES):
+        first = laptop.drop("recovers", QUICK)
+        execution = laptop.end_of(first)
+    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.FAILED)
+    assert "endpoint is Failed" in execution["cause"]
+    second = laptop.drop("recovers", QUICK + "seeds: [1]")
+    assert laptop.end_of(second)["status"] == "SUCCEEDED"
+    assert laptop.serves("recovers") == second
+
+
+def test_a_first_deployment_that_answers_wrongly_does_not_stay(laptop: Laptop) -> None:
+    with broken_serving(laptop, LIES):
+        run_id = laptop.drop("wrong", QUICK)
+        execution = laptop.end_of(run_id)
+    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.FAILED)
+    assert "the endpoint was deleted" in execution["cause"]
+    until(
+        lambda: not laptop.sagemaker.list_endpoints(NameContains="wrong")["Endpoints"],
+        seconds=10,
+        what="the endpoint is gone",
+    )
+
+
+def test_every_end_is_published(laptop: Laptop) -> None:
+    """A queue subscribed to the topic gets one message for a run, with its outcome."""
+    sns, sqs = laptop.client("sns"), laptop.client("sqs")
+    (topic,) = [topic["TopicArn"] for topic in sns.list_topics()["Topics"] if "rlpipe" in topic["TopicArn"]]
+    url = sqs.create_queue(QueueName="listener")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
+    try:
+        run_id = laptop.drop("published", "environment: {id: Nothing-v0}")
+        laptop.end_of(run_id)
+        received = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=10, MaxNumberOfMessages=10).get("Messages", [])
+        about = [message for message in received if run_id in message["Body"]]
+        assert len(about) == 1
+        assert re.search(r"ended as INVALID", about[0]["Body"])
+    finally:
+        sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+
+
+def test_the_example_of_the_readme_is_a_valid_run(laptop: Laptop) -> None:
+    """Whether it reaches its goal is what `make run` shows; here only that prepare takes it."""
+    example = Path(__file__).parents[2] / "examples" / "cartpole" / "run.yaml"
+    run_id = laptop.drop("example", example.read_bytes())
+    until(
+        lambda: laptop.exists(laptop.artifacts_bucket, RunLayout(run_id=run_id).specification),
+        seconds=30,
+        what="run.json is written",
+    )
+    laptop.states.stop_execution(executionArn=laptop.execution_arn(run_id))
