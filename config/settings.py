@@ -88,14 +88,14 @@ class JobsSettings(_Section):
 
     train_cpu: JobSettings
     train_gpu: JobSettings
-    validate_: JobSettings = Field(alias="validate")
+    validation: JobSettings
 
     @model_validator(mode="after")
     def _gpus(self) -> Self:
         for name, job, gpus in (
             ("train_cpu", self.train_cpu, 0),
             ("train_gpu", self.train_gpu, 1),
-            ("validate", self.validate_, 0),
+            ("validation", self.validation, 0),
         ):
             if job.gpus != gpus:
                 raise ValueError(f"{name}.gpus must be {gpus}, it is {job.gpus}")
@@ -171,7 +171,7 @@ class Settings(_Section):
         for name, job, pool, known in (
             ("train_cpu", jobs.train_cpu, compute.cpu, CPU_INSTANCES),
             ("train_gpu", jobs.train_gpu, compute.gpu, GPU_INSTANCES),
-            ("validate", jobs.validate_, compute.cpu, CPU_INSTANCES),
+            ("validation", jobs.validation, compute.cpu, CPU_INSTANCES),
         ):
             _check_fit(f"jobs.{name}", job, pool.max_vcpus, {type_: known[type_] for type_ in pool.instance_types})
         return self

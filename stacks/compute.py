@@ -3,6 +3,7 @@
 import aws_cdk as cdk
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from config.settings import Settings
@@ -38,6 +39,15 @@ class ComputeStack(RoomStack):
                 )
             ],
         )
+        instance_role = iam.Role(
+            self,
+            "InstanceRole",
+            description="What the ECS agent of an instance may do; containers have roles of their own.",
+            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
+            managed_policies=[
+                iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AmazonEC2ContainerServiceforEC2Role")
+            ],
+        )
         capacity_wait = cdk.Duration.minutes(round(settings.compute.capacity_wait_hours * 60))
         self.cpu = Pool(
             self,
@@ -50,6 +60,7 @@ class ComputeStack(RoomStack):
             subnets=subnets,
             security_group=security_group,
             launch_template=launch_template,
+            instance_role=instance_role,
         )
         self.gpu = Pool(
             self,
@@ -62,4 +73,5 @@ class ComputeStack(RoomStack):
             subnets=subnets,
             security_group=security_group,
             launch_template=launch_template,
+            instance_role=instance_role,
         )

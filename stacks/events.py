@@ -7,15 +7,13 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from config.settings import Settings
-from stacks.constructs.base import RoomStack
+from contract.layout import RUN_FILE
+from stacks.constructs.base import RoomStack, dead_letters
 from stacks.constructs.function import Function
-
-RUN_FILE = "run.yaml"
 
 
 class EventsStack(RoomStack):
@@ -32,13 +30,7 @@ class EventsStack(RoomStack):
         finish_function: lambda_.IFunction,
     ) -> None:
         super().__init__(scope, "events", settings=settings, description="What starts runs and sees them ended.")
-        self._dead_letters = sqs.Queue(
-            self,
-            "DeadLetters",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-            retention_period=cdk.Duration.days(14),
-        )
+        self._dead_letters = dead_letters(self, "DeadLetters")
         trigger = Function(
             self,
             "Trigger",

@@ -15,8 +15,9 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from config.settings import Settings
+from contract.layout import ERROR_SUFFIX, GOLDEN, RUN_FILE, VERDICT
 from stacks.constructs.assets import ROOT
-from stacks.constructs.base import RoomStack, log_group
+from stacks.constructs.base import RoomStack, dead_letters, log_group
 from stacks.constructs.function import Function
 from stacks.constructs.jobs import Jobs
 from stacks.constructs.pool import Pool
@@ -93,11 +94,11 @@ class PipelineStack(RoomStack):
             name="prepare",
             code=self._code,
             settings=self._settings,
-            environment={"ARTIFACTS_BUCKET": self._artifacts.bucket_name, "STAGE": self._settings.stage},
+            environment={"ARTIFACTS_BUCKET": self._artifacts.bucket_name},
             timeout=60,
         )
-        _allow(function, ["s3:GetObject", "s3:GetObjectVersion"], self._input.arn_for_objects("*"))
-        _allow(function, ["s3:PutObject"], self._input.arn_for_objects("*.error.txt"))
+        _allow(function, ["s3:GetObjectVersion"], self._input.arn_for_objects(f"*{RUN_FILE}"))
+        _allow(function, ["s3:PutObject"], self._input.arn_for_objects(f"*{RUN_FILE}{ERROR_SUFFIX}"))
         _allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
         return function
 
@@ -111,7 +112,7 @@ class PipelineStack(RoomStack):
             environment={"ARTIFACTS_BUCKET": self._artifacts.bucket_name},
             timeout=60,
         )
-        _allow(function, ["s3:GetObject"], self._artifacts.arn_for_objects("runs/*"))
+        _allow(function, ["s3:GetObject"], self._artifacts.arn_for_objects(f"runs/*/{GOLDEN}"))
         _allow(function, ["sagemaker:InvokeEndpoint"], self._sagemaker_arn("endpoint", "*"))
         return function
 
@@ -124,8 +125,9 @@ class PipelineStack(RoomStack):
             settings=self._settings,
             environment={"ARTIFACTS_BUCKET": self._artifacts.bucket_name, "TOPIC_ARN": topic.topic_arn},
             timeout=60,
+            dead_letters=dead_letters(self, "FinishDeadLetters"),
         )
-        _allow(function, ["s3:GetObject", "s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
+        _allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
         _allow(function, ["sns:Publish"], topic.topic_arn)
         _allow(function, ["logs:GetLogEvents"], jobs.log_group.log_group_arn)
         _allow(function, ["batch:DescribeJobs"], "*")  # knows no resources
@@ -150,7 +152,7 @@ class PipelineStack(RoomStack):
         _allow(state_machine, ["events:PutTargets", "events:PutRule", "events:DescribeRule"], rule)
 
     def _grant_artifacts(self, state_machine: sfn.StateMachine) -> None:
-        _allow(state_machine, ["s3:GetObject"], self._artifacts.arn_for_objects("runs/*/validation/verdict.json"))
+        _allow(state_machine, ["s3:GetObject"], self._artifacts.arn_for_objects(f"runs/*/{VERDICT}"))
         _allow(state_machine, ["s3:PutObject"], self._artifacts.arn_for_objects("champions/*"))
 
     def _grant_serving(self, state_machine: sfn.StateMachine, model_role: iam.IRole, group: str) -> None:

@@ -8,6 +8,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from config.settings import Settings
+from contract.layout import MODEL_ARCHIVE
 from stacks.constructs.assets import SERVING_IMAGE
 from stacks.constructs.base import RoomStack, removal_policy
 from stacks.constructs.image import Image
@@ -33,10 +34,14 @@ class ServingStack(RoomStack):
             assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
         )
         image.repository.grant_pull(role)
-        artifacts_bucket.grant_read(role, "runs/*")
         role.add_to_policy(
             iam.PolicyStatement(
-                actions=["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+                actions=["s3:GetObject"], resources=[artifacts_bucket.arn_for_objects(f"runs/*/{MODEL_ARCHIVE}")]
+            )
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
                 resources=[
                     self.format_arn(
                         service="logs",

@@ -2,6 +2,7 @@
 
 import aws_cdk as cdk
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from config.settings import Settings
@@ -48,4 +49,15 @@ def log_group(scope: Construct, construct_id: str, *, settings: Settings) -> log
         construct_id,
         retention=_RETENTION[settings.log_retention_days],
         removal_policy=removal_policy(settings),
+    )
+
+
+def dead_letters(scope: Construct, construct_id: str) -> sqs.Queue:
+    """A queue that keeps what could not be handled for two weeks."""
+    return sqs.Queue(
+        scope,
+        construct_id,
+        encryption=sqs.QueueEncryption.SQS_MANAGED,
+        enforce_ssl=True,
+        retention_period=cdk.Duration.days(14),
     )

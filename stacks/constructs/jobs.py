@@ -9,12 +9,10 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from config.settings import JobSettings, Settings
+from contract.outcomes import ExitCode
 from stacks.constructs.assets import TRAINING_IMAGE
 from stacks.constructs.base import log_group
 from stacks.constructs.image import Image
-
-CHECKPOINTED = 75
-"""`contract.outcomes.ExitCode.CHECKPOINTED`: the container saved its work and asks to be continued."""
 
 
 class Jobs(Construct):
@@ -26,14 +24,23 @@ class Jobs(Construct):
         super().__init__(scope, construct_id)
         self._image = Image(self, "Image", context=TRAINING_IMAGE, dockerfile="training_image/Dockerfile")
         self.log_group: logs.ILogGroup = log_group(self, "Log", settings=settings)
+        self._execution_role = iam.Role(
+            self,
+            "ExecutionRole",
+            description="What Batch itself may do for a job: pull its image and write its log.",
+            assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
+        )
         train_role = self._role("TrainRole", artifacts_bucket)
-        artifacts_bucket.grant_delete(train_role, "runs/*")  # checkpoints beyond `checkpoint.keep`
+        # Checkpoints beyond `checkpoint.keep`.
+        train_role.add_to_policy(
+            iam.PolicyStatement(actions=["s3:DeleteObject"], resources=[artifacts_bucket.arn_for_objects("runs/*")])
+        )
         train = ["training_image/train_rl.py", "--run", "Ref::run", "--seed", "Ref::seed"]
         validate = ["training_image/validate_rl.py", "--run", "Ref::run"]
         self.train_cpu = self._definition("TrainCpu", settings.jobs.train_cpu, train, train_role)
         self.train_gpu = self._definition("TrainGpu", settings.jobs.train_gpu, train, train_role)
         self.validate = self._definition(
-            "Validate", settings.jobs.validate_, validate, self._role("ValidateRole", artifacts_bucket)
+            "Validate", settings.jobs.validation, validate, self._role("ValidateRole", artifacts_bucket)
         )
 
     def _role(self, construct_id: str, artifacts_bucket: s3.IBucket) -> iam.Role:
@@ -68,6 +75,7 @@ class Jobs(Construct):
                 gpu=job.gpus or None,
                 environment={"RLPIPE_PRICE_PER_HOUR": f"{job.price_per_hour:g}"},
                 job_role=role,
+                execution_role=self._execution_role,
                 logging=ecs.LogDriver.aws_logs(stream_prefix=construct_id.lower(), log_group=self.log_group),
                 # An init process hands SIGTERM on to the trainer, which then checkpoints.
                 linux_parameters=batch.LinuxParameters(self, f"{construct_id}Linux", init_process_enabled=True),
@@ -77,7 +85,9 @@ class Jobs(Construct):
             retry_strategies=[
                 batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.SPOT_INSTANCE_RECLAIMED),
                 batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.CANNOT_PULL_CONTAINER),
-                batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.custom(on_exit_code=str(CHECKPOINTED))),
+                batch.RetryStrategy.of(
+                    batch.Action.RETRY, batch.Reason.custom(on_exit_code=str(ExitCode.CHECKPOINTED.value))
+                ),
                 # What failed for any other reason would fail again, at the same price.
                 batch.RetryStrategy.of(batch.Action.EXIT, batch.Reason.custom(on_reason="*")),
             ],

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import aws_cdk as cdk
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 
@@ -29,6 +30,7 @@ class Pool(Construct):
         subnets: ec2.SubnetSelection,
         security_group: ec2.ISecurityGroup,
         launch_template: ec2.LaunchTemplate,
+        instance_role: iam.IRole,
     ) -> None:
         super().__init__(scope, construct_id)
 
@@ -47,6 +49,7 @@ class Pool(Construct):
                 minv_cpus=0,
                 maxv_cpus=max_vcpus,
                 launch_template=launch_template,
+                instance_role=instance_role,
                 # Together these let Batch change an environment in place, waiting for the jobs that run on it.
                 replace_compute_environment=False,
                 update_to_latest_image_version=True,
