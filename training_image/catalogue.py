@@ -38,13 +38,14 @@ def read_catalogue() -> Catalogue:
     for environment_id, spec in sorted(registry.items()):
         if environment_id.startswith(_EXCLUDED_PREFIXES):
             continue
-        described = _describe(spec)
+        described = describe(spec)
         if described is not None:
             environments[environment_id] = described
     return Catalogue(format=1, gymnasium=gymnasium.__version__, environments=environments)
 
 
-def _describe(spec: EnvSpec) -> Environment | None:
+def describe(spec: EnvSpec) -> Environment | None:
+    """An environment as the catalogue knows it, or None when it cannot be built here."""
     try:
         environment: gymnasium.Env[Any, Any] = gymnasium.make(spec)
     except Exception:  # its own dependencies are not installed: it is not an environment of this image

@@ -1,0 +1,188 @@
+"""Train a policy.
+
+By hand:         python training_image/train_rl.py --env CartPole-v1 --timesteps 100000
+In a container:  python training_image/train_rl.py --run s3://bucket/runs/<id> --seed 0
+"""
+
+import sys
+from pathlib import Path
+
+if not __package__:
+    # Run as a script: packages are imported from the repository's root, and never from this folder.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import json
+import os
+import shlex
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from contract.events import Ended
+from contract.layout import CHECKPOINTS, MODEL, TRAINING_SUMMARY, seed_folder
+from contract.outcomes import ExitCode
+from contract.policy import POLICY_GRAPH
+from training_image.trainer import threads  # noqa: F401 - before numpy and torch
+from training_image.trainer.errors import TrainingError, UsageError
+from training_image.trainer.plan import Plan, plan_by_hand, plan_of_run, read_run
+from training_image.trainer.reporting import EventReporter, Reporter, by_hand
+from training_image.trainer.stopping import Signals
+from training_image.trainer.storage import LocalStorage, Storage, open_storage
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train as the command line says; returns the exit code."""
+    options = _parse(arguments)
+    signals = Signals()
+    signals.install()
+    return _in_container(options, signals) if options.run else _by_hand(options, signals)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="train_rl.py", description="Train a policy.")
+    parser.add_argument("--env", metavar="ID", help="Gymnasium id, such as CartPole-v1")
+    parser.add_argument("--timesteps", type=int, metavar="N", help="environment steps (default 100000)")
+    parser.add_argument("--algo", metavar="NAME", help="algorithm (default ppo)")
+    parser.add_argument("--seed", type=int, default=None, help="seed of everything random (default 0)")
+    parser.add_argument("--output", metavar="DIR", help="where to write (default runs/<env>-<algo>-<seed>-<time>)")
+    parser.add_argument("--resume", action="store_true", help="continue the training in --output")
+    parser.add_argument("--json", action="store_true", help="print a JSON summary on stdout, all else on stderr")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="a hyperparameter; repeatable")
+    parser.add_argument("--run", metavar="URI", help="prefix of a prepared run; the rest comes from its run.json")
+    options = parser.parse_args(arguments)
+    mine = ("env", "timesteps", "algo", "output", "resume", "json", "set")
+    if options.run:
+        if given := [f"--{name}" for name in mine if getattr(options, name)]:
+            parser.error(f"--run takes everything but --seed from run.json, so not {', '.join(given)}")
+        if options.seed is None:
+            parser.error("--run needs --seed")
+    elif options.resume and not options.output:
+        parser.error("--resume needs --output, the folder of the training to continue")
+    elif not options.env and not options.resume:
+        parser.error("--env is required, such as --env CartPole-v1")
+    return options
+
+
+def _in_container(options: argparse.Namespace, signals: Signals) -> int:
+    reporter = EventReporter()
+
+    def prepare() -> tuple[Plan, Storage]:
+        storage = open_storage(options.run)
+        plan = plan_of_run(read_run(storage), options.seed)
+        return plan, storage.below(seed_folder(plan.seed))
+
+    exit_code, reason, _ = _train(prepare, reporter, signals)
+    reporter.report(Ended(event="ended", exit_code=exit_code, reason=reason))
+    reporter.close()
+    return exit_code
+
+
+def _by_hand(options: argparse.Namespace, signals: Signals) -> int:
+    reporter = by_hand(sys.stderr if options.json else sys.stdout)
+    folder = Path(options.output or _default_output(options))
+
+    def prepare() -> tuple[Plan, Storage]:
+        storage = LocalStorage(folder)
+        return _plan_by_hand(options, storage), storage
+
+    exit_code, reason, summary = _train(prepare, reporter, signals)
+    if exit_code == ExitCode.DONE:
+        _export(LocalStorage(folder / MODEL))
+    reporter.close()
+    summary |= {"exit_code": int(exit_code), "reason": reason, "output": str(folder)}
+    for line in _ending(folder, summary):
+        reporter.log(line)
+    if options.json:
+        sys.stdout.write(json.dumps(summary) + "\n")
+    return exit_code
+
+
+def _train(
+    prepare: Callable[[], tuple[Plan, Storage]], reporter: Reporter, signals: Signals
+) -> tuple[ExitCode, str, dict[str, Any]]:
+    """Exit code, reason and summary, whatever happens."""
+    try:
+        plan, storage = prepare()
+        # torch and all that stands on it; a wrong command is refused before they are loaded
+        from training_image.trainer.training import train
+
+        result = train(plan, storage, reporter, signals)
+    except UsageError as error:
+        return ExitCode.USAGE, str(error), {}
+    except TrainingError as error:
+        return ExitCode.FAILED, str(error), {}
+    except Exception as error:
+        reporter.log(traceback.format_exc())
+        return ExitCode.FAILED, f"{type(error).__name__}: {error}", {}
+    return result.exit_code, result.reason, result.summary
+
+
+def _plan_by_hand(options: argparse.Namespace, storage: Storage) -> Plan:
+    """The command line as a run file; with --resume laid over what the training was begun with."""
+    begun = json.loads(storage.read(TRAINING_SUMMARY) or b"null")
+    if begun and not options.resume:
+        raise UsageError(
+            f"{storage.uri} holds a training already; continue it with --resume, or choose another --output"
+        )
+    if options.resume and not begun and not options.env:
+        raise UsageError(f"there is no training in {storage.uri} to continue")
+    document = begun["specification"] if begun else {"environment": {}, "algorithm": {}, "limits": {"max_hours": 168}}
+    if options.env:
+        document["environment"]["id"] = options.env
+    if options.algo:
+        document["algorithm"]["name"] = options.algo
+    if options.timesteps is not None:
+        document["timesteps"] = options.timesteps
+    document["algorithm"].setdefault("hyperparameters", {}).update(map(_assignment, options.set))
+    seed = options.seed if options.seed is not None else begun["seed"] if begun else 0
+    return plan_by_hand(Path(storage.uri).name, document, seed)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """`n_envs=4` as a name and a JSON value; what is no JSON, such as `tanh`, is text."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise UsageError(f"--set {text}: expected NAME=VALUE, such as n_envs=4")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _default_output(options: argparse.Namespace) -> str:
+    started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"runs/{options.env.replace('/', '-')}-{options.algo or 'ppo'}-{options.seed or 0}-{started}"
+
+
+def _export(model: Storage) -> None:
+    """Put policy.onnx beside the trained policy."""
+    from training_image.trainer.export import to_onnx
+    from training_image.trainer.model import read
+
+    trained = read(model)
+    model.write(POLICY_GRAPH, to_onnx(trained.graph, trained.observation_space))
+
+
+def _ending(folder: Path, summary: dict[str, Any]) -> list[str]:
+    """What a person wants to know at the end."""
+    exit_code, output = summary["exit_code"], shlex.quote(str(folder))
+    if exit_code == ExitCode.DONE:
+        lines = [f"Done: {summary['reason']}."]
+        if summary["mean_return"] is not None:
+            lines.append(f"Mean return of the last episodes in training: {summary['mean_return']:.1f}.")
+        evaluate = f"python training_image/validate_rl.py --model {output}/{MODEL}"
+        return [*lines, f"The policy is in {folder / MODEL}. Evaluate it: {evaluate}"]
+    if exit_code in (ExitCode.CHECKPOINTED, ExitCode.LIMIT):
+        again = f"python training_image/train_rl.py --resume --output {output}"
+        return [f"Stopped: {summary['reason']}.", f"Checkpointed in {folder / CHECKPOINTS}. Continue: {again}"]
+    return [f"Error: {summary['reason']}"]
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is written. Taking the interpreter and torch down in order would take up to a second more.
+    os._exit(code)

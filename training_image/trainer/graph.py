@@ -1,0 +1,97 @@
+"""The trained policy as one torch module, from an observation of the environment to the action it is given.
+
+Normalisation, the choice of the best action, and clipping to the action space are inside, so whoever runs the module
+needs nothing else. This module is what is evaluated, and what is exported to ONNX.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from torch import Tensor
+
+
+class PolicyGraph(torch.nn.Module):
+    """Deterministic actions of shape `[batch, *action_shape]` for observations of shape `[batch, *shape]`."""
+
+    def __init__(self, policy: ActorCriticPolicy, normaliser: dict[str, Tensor] | None) -> None:
+        """`normaliser` holds what `state.capture_normaliser` captured."""
+        super().__init__()
+        self._policy = policy.eval()
+        self._space = policy.action_space
+        self._normalises = normaliser is not None
+        for name, tensor in (normaliser or {}).items():
+            self.register_buffer(name.replace(".", "_"), tensor)
+        if isinstance(self._space, spaces.Box):
+            self.register_buffer("low", torch.as_tensor(self._space.low, dtype=torch.float32))
+            self.register_buffer("high", torch.as_tensor(self._space.high, dtype=torch.float32))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """The actions."""
+        return self.decide(self.scores(observation))
+
+    def scores(self, observation: Tensor) -> Tensor:
+        """What the network says before an action is chosen: logits, or the means of a Box action."""
+        if self._normalises:
+            # In double precision, as training computes it.
+            deviation: Any = torch.sqrt(self.observation_variance + self.epsilon)  # type: ignore[operator]
+            scaled = (observation.double() - self.observation_mean) / deviation
+            bound = float(self.clip)  # type: ignore[arg-type]
+            observation = torch.clamp(scaled, -bound, bound).float()
+        policy = self._policy
+        features = BasePolicy.extract_features(policy, observation, policy.pi_features_extractor)
+        scores: Tensor = policy.action_net(policy.mlp_extractor.forward_actor(features))
+        return scores
+
+    def decide(self, scores: Tensor) -> Tensor:
+        """The best action by these scores."""
+        space = self._space
+        if isinstance(space, spaces.Discrete):
+            return torch.argmax(scores, dim=1)
+        if isinstance(space, spaces.MultiDiscrete):
+            choices = torch.split(scores, [int(n) for n in space.nvec], dim=1)
+            return torch.stack([torch.argmax(choice, dim=1) for choice in choices], dim=1)
+        if isinstance(space, spaces.MultiBinary):
+            return (scores > 0).long()
+        return torch.clamp(scores.view(-1, *space.shape), self.low, self.high)
+
+    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """`forward` on numpy arrays."""
+        with torch.inference_mode():
+            actions: npt.NDArray[Any] = self(torch.as_tensor(observations)).numpy()
+        return actions
+
+    def differences(self, observations: npt.NDArray[Any], actions: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """For which observations `actions`, computed elsewhere, differ from this module's own.
+
+        Two engines round differently. So an action that scores level with the best one, to within that rounding,
+        is as good, and a continuous action may be off by it.
+        """
+        with torch.inference_mode():
+            scores = self.scores(torch.as_tensor(observations))
+            expected = self.decide(scores)
+            given = torch.as_tensor(actions)
+            if given.shape != expected.shape or given.dtype != expected.dtype:
+                raise ValueError(
+                    f"actions are {list(given.shape)} {given.dtype}, expected {list(expected.shape)} {expected.dtype}"
+                )
+            rounding = 1e-5 * (1 + scores.abs().amax(dim=1))
+            if isinstance(self._space, spaces.Box):
+                wrong = ~torch.isclose(given, expected, rtol=1e-4, atol=1e-5)
+            else:
+                wrong = given != expected
+            differs = wrong.flatten(1).any(dim=1) if wrong.ndim > 1 else wrong
+            if isinstance(self._space, spaces.Discrete) and differs.any():
+                chosen = given.clamp(0, scores.shape[1] - 1)[:, None]
+                loss = scores.amax(dim=1) - scores.gather(1, chosen)[:, 0]
+                differs &= ~((loss <= rounding) & (given == chosen[:, 0]))
+        return np.asarray(differs.numpy())
+
+
+def input_dtype(space: spaces.Space[Any]) -> np.dtype[Any]:
+    """What observations are given as: floats in single precision, everything else as the space has it."""
+    dtype = np.dtype(space.dtype)
+    return np.dtype(np.float32) if dtype.kind == "f" else dtype

@@ -1,0 +1,137 @@
+"""How training goes: progress for whoever watches, and metrics.jsonl for the report.
+
+A line of metrics.jsonl belongs to one update. When there are too many lines every second one is dropped, and from
+then on half as many are taken, so the file stays small however long the run.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import safe_mean
+
+from contract.events import Progress
+
+MAX_LINES = 2000
+PROGRESS_SECONDS = 0.5
+"""The least time between two progress events."""
+
+
+class MetricsLog:
+    """The lines of metrics.jsonl."""
+
+    def __init__(self, document: bytes | None = None, *, up_to: int = 0) -> None:
+        """Continue a file of an earlier attempt, as far as the step training resumes at."""
+        lines = [json.loads(line) for line in (document or b"").splitlines()]
+        self._lines: list[dict[str, Any]] = [line for line in lines if line["timesteps"] <= up_to]
+        self._stride = max((line.get("updates", 1) for line in self._lines), default=1)
+        self._skipped = 0
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Take the line of an update, or pass it over."""
+        self._skipped += 1
+        if self._skipped < self._stride:
+            return
+        self._skipped = 0
+        self._lines.append(line | {"updates": self._stride})
+        if len(self._lines) > MAX_LINES:
+            self._lines = self._lines[1::2]
+            self._stride *= 2
+
+    def encode(self) -> bytes:
+        """The file's content."""
+        return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in self._lines)
+
+
+class Metrics(BaseCallback):
+    """Fills a `MetricsLog` and tells `progress` twice a second how training goes."""
+
+    def __init__(
+        self,
+        log: MetricsLog,
+        *,
+        seed: int,
+        total: int,
+        seconds: Callable[[], float],
+        progress: Callable[[Progress], None],
+    ) -> None:
+        """`seconds` gives the seconds of training so far, over all attempts."""
+        super().__init__()
+        self._log = log
+        self._seed = seed
+        self._total = total
+        self._seconds = seconds
+        self._progress = progress
+        self._updated_at = 0
+        self._told = -math.inf
+
+    def _on_training_start(self) -> None:
+        self._begun = self._told = time.monotonic()
+        self._begun_at = self._updated_at = self.model.num_timesteps
+
+    def _on_step(self) -> bool:
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            self._progress(self.snapshot())
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self._take()
+
+    def _on_training_end(self) -> None:
+        self._take()
+        self._progress(self.snapshot())
+
+    def snapshot(self) -> Progress:
+        """Where training stands."""
+        done = self.model.num_timesteps
+        rate = self.steps_per_second
+        progress = Progress(
+            event="progress",
+            seed=self._seed,
+            timesteps=done,
+            total_timesteps=self._total,
+            steps_per_second=round(rate, 1),
+            seconds_left=round(max(self._total - done, 0) / rate, 1) if rate else 0.0,
+        )
+        episodes = self._episodes()
+        if episodes:
+            progress["mean_return"], progress["mean_length"] = episodes["mean_return"], episodes["mean_length"]
+        if losses := self._losses():
+            progress["losses"] = losses
+        return progress
+
+    @property
+    def steps_per_second(self) -> float:
+        """Mean speed of this attempt."""
+        return (self.model.num_timesteps - self._begun_at) / max(time.monotonic() - self._begun, 1e-9)
+
+    def _take(self) -> None:
+        done = self.model.num_timesteps
+        if done == self._updated_at:
+            return
+        self._updated_at = done
+        self._log.add({"timesteps": done, "seconds": round(self._seconds(), 3)} | self._episodes() | self._losses())
+
+    def _episodes(self) -> dict[str, float]:
+        """Of the last 100 finished episodes."""
+        episodes = list(self.model.ep_info_buffer or [])
+        if not episodes:
+            return {}
+        return {
+            "mean_return": round(float(safe_mean([episode["r"] for episode in episodes])), 4),
+            "mean_length": round(float(safe_mean([episode["l"] for episode in episodes])), 2),
+        }
+
+    def _losses(self) -> dict[str, float]:
+        """What the algorithm measured in its last update, as far as it is a number."""
+        measured = self.model.logger.name_to_value.items()
+        return {
+            name.removeprefix("train/"): float(f"{value:.6g}")
+            for name, value in measured
+            if name.startswith("train/") and math.isfinite(value)
+        }

@@ -1,0 +1,41 @@
+"""Watches over a training: stops it when it must stop, and ends it when its numbers are numbers no more."""
+
+import math
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from training_image.trainer.errors import TrainingError
+from training_image.trainer.stopping import Limits, Signals, Stop
+
+
+class Supervisor(BaseCallback):
+    """`stopped` says why training ended early, if it did."""
+
+    def __init__(self, signals: Signals, limits: Limits) -> None:
+        super().__init__()
+        self._signals = signals
+        self._limits = limits
+        self.stopped: Stop | None = None
+
+    def _on_step(self) -> bool:
+        self.stopped = self._signals.stop() or self._limits.stop()
+        return self.stopped is None
+
+    def _on_rollout_start(self) -> None:
+        check_finite(self.model)
+
+
+def check_finite(model: BaseAlgorithm) -> None:
+    """Look at the losses of the last update and at every weight.
+
+    Raises:
+        TrainingError: when one is NaN or infinite.
+    """
+    for name, value in model.logger.name_to_value.items():
+        if name.startswith("train/") and name.endswith("loss") and not math.isfinite(value):
+            raise TrainingError(f"{name.removeprefix('train/')} is {value} after {model.num_timesteps} steps")
+    for name, weights in model.policy.state_dict().items():
+        if not torch.isfinite(weights).all():
+            raise TrainingError(f"weights {name} are no longer finite after {model.num_timesteps} steps")

@@ -1,0 +1,258 @@
+"""One training, from a plan to a model folder. The same for a container and for a person at a keyboard."""
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from torch.distributions import Distribution
+
+from contract.events import Checkpointed, Progress, Started
+from contract.layout import CHECKPOINTS, METRICS, MODEL, TRAINING_SUMMARY
+from contract.outcomes import ExitCode
+from training_image.trainer import algorithms, environments, model
+from training_image.trainer.checkpoints import Checkpoint, Checkpoints
+from training_image.trainer.errors import UsageError
+from training_image.trainer.metrics import Metrics, MetricsLog
+from training_image.trainer.plan import Plan
+from training_image.trainer.reporting import Reporter
+from training_image.trainer.segments import Segments, segment_steps
+from training_image.trainer.state import Parts, capture
+from training_image.trainer.stopping import Limits, Signals, Stop
+from training_image.trainer.storage import Storage
+from training_image.trainer.supervisor import Supervisor, check_finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a training ended, and its summary as in training.json."""
+
+    exit_code: ExitCode
+    reason: str
+    summary: dict[str, Any]
+
+
+def train(plan: Plan, storage: Storage, reporter: Reporter, signals: Signals) -> Result:
+    """Train, continuing from the newest complete checkpoint in `storage` if there is one.
+
+    Writes checkpoints, metrics and a summary as training goes, and the model folder when it is done.
+
+    Raises:
+        UsageError: when the plan cannot be carried out, or `storage` holds another training.
+        TrainingError: when the numbers diverge; the last good checkpoint stays.
+    """
+    summary = _Summary(plan, storage)
+    if summary.is_finished:
+        return Result(exit_code=ExitCode.DONE, reason="this training is finished already", summary=summary.document)
+    checkpoints = Checkpoints(storage.below(CHECKPOINTS), keep=plan.specification.checkpoint.keep)
+    resume = checkpoints.newest(reporter.log)
+    summary.begin(resume)
+    limits = Limits(plan.specification.limits, seconds_before=summary.seconds)
+    training = None
+    try:
+        training = _Training(plan, storage, reporter, signals, checkpoints, resume, limits)
+        stop = training.run()
+    except Exception as error:
+        progress = training.progress if training else None
+        summary.end(ExitCode.FAILED, str(error) or repr(error), limits.seconds, progress)
+        raise
+    if stop is None:
+        model.write(storage.below(MODEL), training.model, plan)
+        stop = Stop(exit_code=ExitCode.DONE, reason=f"trained for {training.model.num_timesteps:,} steps")
+    summary.end(stop.exit_code, stop.reason, limits.seconds, training.progress)
+    return Result(exit_code=stop.exit_code, reason=stop.reason, summary=summary.document)
+
+
+class _Training:
+    """The parts of a training, and what they tell each other."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        storage: Storage,
+        reporter: Reporter,
+        signals: Signals,
+        checkpoints: Checkpoints,
+        resume: Checkpoint | None,
+        limits: Limits,
+    ) -> None:
+        self._plan = plan
+        self._storage = storage
+        self._reporter = reporter
+        self._checkpoints = checkpoints
+        self._resume = resume
+        self._limits = limits
+        self._supervisor = Supervisor(signals, limits)
+        # Checking every distribution's arguments takes a third of a rollout; weights are checked at every update.
+        Distribution.set_default_validate_args(False)
+        self.model = _build_model(plan)
+        self._metrics_log = MetricsLog(
+            storage.read(METRICS) if resume else None, up_to=resume.timesteps if resume else 0
+        )
+        self._metrics = Metrics(
+            self._metrics_log,
+            seed=plan.seed,
+            total=plan.specification.timesteps,
+            seconds=lambda: limits.seconds,
+            progress=reporter.report,
+        )
+        self._latest: tuple[int, Parts] | None = None
+        self._stored_at = time.monotonic()
+
+    def run(self) -> Stop | None:
+        """Train to the end, or until something stops it."""
+        plan = self._plan
+        timesteps, total = self._resume.timesteps if self._resume else 0, plan.specification.timesteps
+        self._reporter.report(Started(event="started", seed=plan.seed, timesteps=timesteps, total_timesteps=total))
+        segments = Segments(
+            seed=plan.seed,
+            steps=segment_steps(
+                episode_steps=environments.episode_steps(plan.environment),
+                copies=_environment(self.model).num_envs,
+                rollout_steps=algorithms.rollout_steps(plan.hyperparameters),
+            ),
+            resume=self._resume.parts if self._resume else None,
+            at_start=self._segment_starts,
+        )
+        # The supervisor comes first: what a segment starts with must be finite before it is kept.
+        callback = CallbackList([self._supervisor, segments, self._metrics])
+        try:
+            self.model.learn(total, callback=callback, log_interval=None)
+        finally:
+            self._save_metrics()
+        if self._supervisor.stopped is None:
+            check_finite(self.model)
+            self._latest = (self.model.num_timesteps, capture(self.model))
+            if plan.specification.checkpoint.every_seconds is not None:
+                self._store()
+        elif self._latest is not None:
+            # Training goes back to where the segment started: from there it continues exactly.
+            self._store()
+        return self._supervisor.stopped
+
+    @property
+    def progress(self) -> Progress | None:
+        """Where training stands; None before it began."""
+        return self._metrics.snapshot() if self._latest is not None else None
+
+    def _save_metrics(self) -> None:
+        self._storage.write(METRICS, self._metrics_log.encode())
+
+    def _segment_starts(self, timesteps: int, parts: Parts) -> None:
+        self._latest = (timesteps, parts)
+        every = self._plan.specification.checkpoint.every_seconds
+        if every is not None and time.monotonic() - self._stored_at >= every:
+            self._store()
+
+    def _store(self) -> None:
+        assert self._latest is not None
+        timesteps, parts = self._latest
+        self._save_metrics()
+        about = {"identity": self._plan.identity, "seconds": round(self._limits.seconds, 3)}
+        self._checkpoints.store(timesteps, parts, about)
+        self._stored_at = time.monotonic()
+        self._reporter.report(Checkpointed(event="checkpoint", seed=self._plan.seed, timesteps=timesteps))
+
+
+class _Summary:
+    """training.json: what was trained, how far it is, and how each attempt ended."""
+
+    def __init__(self, plan: Plan, storage: Storage) -> None:
+        self._plan = plan
+        self._storage = storage
+        self._previous: dict[str, Any] = json.loads(storage.read(TRAINING_SUMMARY) or b"{}")
+        self.document: dict[str, Any] = self._previous
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an earlier attempt finished this very training."""
+        return (
+            self._previous.get("exit_code") == ExitCode.DONE
+            and self._previous["identity"] == self._plan.identity
+            and self._previous["total_timesteps"] >= self._plan.specification.timesteps
+        )
+
+    def begin(self, resume: Checkpoint | None) -> None:
+        """Note that an attempt begins, so that one that is killed is counted too.
+
+        Raises:
+            UsageError: when what lies there is of another training.
+        """
+        before = self._previous
+        self._check_same(resume.about["identity"] if resume else before.get("identity", self._plan.identity))
+        interruptions = before.get("interruptions", [])
+        if before:
+            reason = before["reason"] or "the process ended without a word"
+            interruptions = [*interruptions, {"timesteps": before["timesteps"], "reason": reason}]
+        self.seconds = max(before.get("wall_seconds", 0.0), resume.about["seconds"] if resume else 0.0)
+        self.document = {
+            "format": 1,
+            "run_id": self._plan.run_id,
+            "seed": self._plan.seed,
+            "identity": self._plan.identity,
+            "specification": self._plan.specification.model_dump(),
+            "total_timesteps": self._plan.specification.timesteps,
+            "timesteps": resume.timesteps if resume else 0,
+            "attempts": before.get("attempts", 0) + 1,
+            "interruptions": interruptions,
+            "started_at": before.get("started_at") or _now(),
+            "ended_at": None,
+            "wall_seconds": self.seconds,
+            "steps_per_second": None,
+            "mean_return": None,
+            "mean_length": None,
+            "versions": model.versions(),
+            "exit_code": None,
+            "reason": None,
+        }
+        self._write()
+
+    def end(self, exit_code: ExitCode, reason: str, seconds: float, progress: Progress | None) -> None:
+        """Note how the attempt ended; `progress` is None when training never began."""
+        self.document |= {
+            "ended_at": _now(),
+            "wall_seconds": round(seconds, 3),
+            "exit_code": int(exit_code),
+            "reason": reason,
+        }
+        if progress is not None:
+            known = ("timesteps", "steps_per_second", "mean_return", "mean_length")
+            self.document |= {name: progress.get(name) for name in known}
+        self._write()
+
+    def _check_same(self, theirs: dict[str, Any]) -> None:
+        ours = self._plan.identity
+        if different := [
+            f"{key} {theirs.get(key)} there, {ours[key]} here" for key in ours if theirs.get(key) != ours[key]
+        ]:
+            raise UsageError(f"{self._storage.uri} holds another training: {'; '.join(different)}")
+
+    def _write(self) -> None:
+        self._storage.write(TRAINING_SUMMARY, json.dumps(self.document, indent=1).encode())
+
+
+def _build_model(plan: Plan) -> BaseAlgorithm:
+    h = plan.hyperparameters
+    environment = environments.make(plan.environment, plan.specification.environment.kwargs, h.n_envs or 1)
+    if h.normalize:
+        try:
+            environment = VecNormalize(environment, gamma=h.gamma or 0.99)
+        except ValueError as error:
+            raise UsageError(f"algorithm.hyperparameters.normalize: {plan.environment} cannot: {error}") from error
+    built = algorithms.build(plan.specification.algorithm.name, environment, h, plan.seed)
+    built.set_logger(Logger(None, []))  # metrics take the values from it; nothing is printed
+    return built
+
+
+def _environment(trained: BaseAlgorithm) -> VecEnv:
+    assert trained.env is not None
+    return trained.env
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
