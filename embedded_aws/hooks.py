@@ -1,0 +1,349 @@
+"""The one place that touches ministack's private names.
+
+ministack is pinned to an exact version, and every private name used here is looked up at start-up: a release that
+renames or reshapes one stops the emulator with a message that names it, instead of misbehaving later.
+"""
+
+import asyncio
+import importlib
+import importlib.metadata
+import json
+import re
+import sys
+import threading
+import types
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+WRITTEN_FOR = "1.5.33"
+"""The ministack version whose private names these are."""
+
+PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
+    "app": ("SERVICE_REGISTRY", "SERVICE_HANDLERS", "_docker_socket_present", "_reaper_docker_client"),
+    "core.router": ("SERVICE_PATTERNS",),
+    "core.lambda_runtime": (
+        "_PYTHON_WORKER_SCRIPT",
+        "Worker._drain_stderr_bounded",
+        "acquire_worker",
+        "ensure_spawned",
+        "release_worker",
+    ),
+    "core.responses": ("_service_model",),
+    "services.batch": ("_DISPATCH",),
+    "services.cloudformation.provisioners": ("_RESOURCE_HANDLERS", "_physical_name", "_cw_metric_alarm_record"),
+    "services.cloudwatch": ("_put_metric_data",),
+    "services.cloudwatch_logs": ("_log_groups", "_create_log_group", "_create_log_stream", "_put_log_events"),
+    "services.ec2": ("_addresses", "_nat_gateways"),
+    "services.ecr": ("_describe_images",),
+    "services.eventbridge": ("_put_events",),
+    "services.lambda_svc": ("_functions", "_execute_function_warm"),
+    "services.stepfunctions": (
+        "_AWS_SDK_ERROR_CODE_OVERRIDES",
+        "_AWS_SDK_ERROR_PREFIX",
+        "_AWS_SDK_SERVICE_MAP",
+        "_SERVICE_DISPATCH",
+        "_ExecutionError",
+        "_add_event",
+        "_apply_input_path",
+        "_apply_jsonata_output",
+        "_apply_jsonata_template",
+        "_apply_output_path",
+        "_apply_state_assign",
+        "_emit_execution_status_event",
+        "_execute_choice",
+        "_execute_map",
+        "_execute_parallel",
+        "_execute_pass",
+        "_execute_task",
+        "_execute_wait",
+        "_executions",
+        "_fail_state_error",
+        "_invoke_aws_sdk_integration",
+        "_invoke_resource",
+        "_invoke_resource_with_timeout",
+        "_run_execution",
+        "_run_map_items",
+        "_run_parallel_branches",
+        "_run_sub_machine",
+        "_scaled_sleep",
+        "_state_machines",
+        "_state_query_language",
+        "_stop_execution",
+    ),
+}
+
+_RESPONSE = tuple[int, dict[str, str], bytes]
+_Handler = Callable[[str, str, dict[str, str], bytes, dict[str, Any]], Awaitable[_RESPONSE]]
+
+
+class HookError(RuntimeError):
+    """ministack no longer has a private name that the embedded AWS builds on."""
+
+    def __init__(self, name: str, problem: str = "is missing") -> None:
+        installed = importlib.metadata.version("ministack")
+        super().__init__(
+            f"the private name ministack.{name} {problem}; embedded_aws was written for ministack {WRITTEN_FOR} "
+            f"and {installed} is installed. Install ministack=={WRITTEN_FOR} or adapt embedded_aws/hooks.py."
+        )
+
+
+def verify() -> None:
+    """Look up every private name that is used; raises HookError for the first one that is missing."""
+    for module, names in PRIVATE_NAMES.items():
+        for name in names:
+            private(module, name)
+
+
+def private(module: str, name: str) -> Any:
+    """ministack's private `name` (`Class.attribute` for a method) of `module`; raises HookError if it is not there."""
+    try:
+        value: Any = importlib.import_module(f"ministack.{module}")
+        for part in name.split("."):
+            value = getattr(value, part)
+    except (ImportError, AttributeError):
+        raise HookError(f"{module}.{name}") from None
+    return value
+
+
+def replace(module: str, name: str, value: Any) -> Any:
+    """Put `value` in place of a private name and return what was there; raises HookError if nothing was."""
+    former = private(module, name)
+    owner, _, attribute = name.rpartition(".")
+    setattr(private(module, owner) if owner else importlib.import_module(f"ministack.{module}"), attribute, value)
+    return former
+
+
+# --- services ---------------------------------------------------------------------------------------------------------
+
+
+def application() -> Any:
+    """ministack's ASGI application."""
+    return importlib.import_module("ministack.app").app
+
+
+def leave_docker_alone() -> None:
+    """Keep ministack from looking for, and removing, containers on the user's Docker engine."""
+    replace("app", "_docker_socket_present", lambda: False)
+    replace("app", "_reaper_docker_client", lambda: None)
+
+
+def replace_batch(call: Callable[[str, dict[str, Any]], _RESPONSE], operations: list[str]) -> None:
+    """Answer the Batch API with `call(operation, parameters)` instead of ministack's stub."""
+    dispatch = private("services.batch", "_DISPATCH")
+    dispatch.clear()
+    for operation in operations:
+        dispatch[f"/v1/{operation.lower()}"] = lambda parameters, name=operation: call(name, parameters)
+
+
+def add_service(name: str, handler: _Handler, target_prefix: str) -> None:
+    """Add a service that ministack does not have: JSON calls by target prefix, others by signing name."""
+    module = types.ModuleType(f"ministack.services.{name}")
+    module.__dict__.update(handle_request=handler, reset=lambda: None, get_state=dict, load_persisted_state=_ignore)
+    sys.modules[module.__name__] = module
+    private("app", "SERVICE_REGISTRY")[name] = {"module": name}
+    private("app", "SERVICE_HANDLERS")[name] = handler
+    pattern = {"target_prefixes": [target_prefix], "host_patterns": [], "credential_scope": name}
+    replace("core.router", "SERVICE_PATTERNS", {name: pattern, **private("core.router", "SERVICE_PATTERNS")})
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def know_images(exists: Callable[[str], bool]) -> None:
+    """Make ECR's DescribeImages answer as ECR does: an image for a tag that `exists`, else ImageNotFoundException."""
+    from_store = private("services.ecr", "_describe_images")
+
+    def describe_images(request: dict[str, Any]) -> _RESPONSE:
+        status, headers, body = from_store(request)
+        wanted = request.get("imageIds") or []
+        if status != 200 or not wanted or json.loads(body)["imageDetails"]:
+            return status, headers, body
+        name = request["repositoryName"]
+        details = []
+        for image_id in wanted:
+            tag = image_id.get("imageTag", "")
+            if not exists(tag):
+                message = f"The image with imageId {{imageTag:'{tag}'}} does not exist within the repository '{name}'"
+                return 400, headers, json.dumps({"__type": "ImageNotFoundException", "message": message}).encode()
+            details.append({"repositoryName": name, "imageTags": [tag], "imageDigest": f"sha256:{tag}"})
+        return 200, headers, json.dumps({"imageDetails": details}).encode()
+
+    replace("services.ecr", "_describe_images", describe_images)
+
+
+def put_event(source: str, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
+    """Publish an event of an AWS service on the default bus."""
+    entry = {"Source": source, "DetailType": detail_type, "Detail": json.dumps(detail), "Resources": resources}
+    private("services.eventbridge", "_put_events")({"Entries": [entry]}, allow_aws_source=True)
+
+
+def put_metric(namespace: str, name: str, value: float, unit: str, dimensions: dict[str, str]) -> None:
+    """Publish one datum of a service's own CloudWatch metric."""
+    named = [{"Name": key, "Value": item} for key, item in dimensions.items()]
+    datum = {"MetricName": name, "Value": value, "Unit": unit, "Dimensions": named}
+    private("services.cloudwatch", "_put_metric_data")({}, {"Namespace": namespace, "MetricData": [datum]}, False, True)
+
+
+# --- logs -------------------------------------------------------------------------------------------------------------
+
+
+def log_group_exists(group: str) -> bool:
+    """Whether the log group exists."""
+    return group in private("services.cloudwatch_logs", "_log_groups")
+
+
+def create_log_stream(group: str, stream: str) -> None:
+    """Create the log stream, and its group when that is missing."""
+    if not log_group_exists(group):
+        private("services.cloudwatch_logs", "_create_log_group")({"logGroupName": group})
+    private("services.cloudwatch_logs", "_create_log_stream")({"logGroupName": group, "logStreamName": stream})
+
+
+def put_log_events(group: str, stream: str, events: list[tuple[int, str]]) -> None:
+    """Append (milliseconds since 1970, message) events; a deleted group or stream swallows them, as on AWS."""
+    listed = [{"timestamp": at, "message": message} for at, message in events]
+    request = {"logGroupName": group, "logStreamName": stream, "logEvents": listed}
+    private("services.cloudwatch_logs", "_put_log_events")(request)
+
+
+# --- CloudFormation ---------------------------------------------------------------------------------------------------
+
+
+def resource_handlers() -> dict[str, dict[str, Callable[..., Any]]]:
+    """CloudFormation's handlers by resource type: create(logical_id, properties, stack), update, delete."""
+    handlers: dict[str, dict[str, Callable[..., Any]]]
+    handlers = private("services.cloudformation.provisioners", "_RESOURCE_HANDLERS")
+    return handlers
+
+
+def physical_name(stack: str, logical_id: str, max_length: int) -> str:
+    """The stable name CloudFormation gives a resource whose template names none."""
+    return str(private("services.cloudformation.provisioners", "_physical_name")(stack, logical_id, max_len=max_length))
+
+
+def ec2_addresses() -> Any:
+    """EC2's store of Elastic IP addresses by allocation id."""
+    return private("services.ec2", "_addresses")
+
+
+def ec2_nat_gateways() -> Any:
+    """EC2's store of NAT gateways by id."""
+    return private("services.ec2", "_nat_gateways")
+
+
+def accept_metric_math_alarms() -> None:
+    """Let alarms on metric math deploy. Their expression is shown as the metric's name; it is not evaluated."""
+    record = private("services.cloudformation.provisioners", "_cw_metric_alarm_record")
+
+    def with_expression(name: str, properties: dict[str, Any]) -> Any:
+        metrics = properties.get("Metrics")
+        if metrics:
+            expression = ", ".join(str(metric.get("Expression", metric["Id"])) for metric in metrics)
+            properties = {**properties, "Metrics": None, "Namespace": "MetricMath", "MetricName": expression}
+        return record(name, properties)
+
+    replace("services.cloudformation.provisioners", "_cw_metric_alarm_record", with_expression)
+
+
+# --- Lambda -----------------------------------------------------------------------------------------------------------
+
+_END_OF_LOG = "\x1e"
+_ERROR_KEY = "__embedded_aws_error__"
+_RETURN = '_real_stdout.write(json.dumps({"status": "ok", "result": result})'
+_RAISE = '_real_stdout.write(json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
+
+
+def report_lambda_errors_as_aws_does() -> None:
+    """Errors of a Python function carry the exception's own type and leave the process warm, as on AWS.
+
+    The worker also marks the end of each invocation's log, so that none waits for lines that never come.
+    """
+    script = private("core.lambda_runtime", "_PYTHON_WORKER_SCRIPT")
+    for needle in (_RETURN, _RAISE):
+        if needle not in script:
+            raise HookError("core.lambda_runtime._PYTHON_WORKER_SCRIPT", f"no longer contains {needle!r}")
+    end = "sys.stderr.write(chr(30) + chr(10)); sys.stderr.flush(); "
+    details = (
+        '{"errorMessage": str(e), "errorType": type(e).__name__, "requestId": _ms_ctx.get("request_id", ""),'
+        ' "stackTrace": traceback.format_tb(e.__traceback__)}'
+    )
+    failed = (
+        f'traceback.print_exc(); {end}_real_stdout.write(json.dumps({{"status": "ok", '
+        f'"result": {{"{_ERROR_KEY}": {details}}}}})'
+    )
+    script = script.replace(_RETURN, end + _RETURN).replace(_RAISE, failed)
+    replace("core.lambda_runtime", "_PYTHON_WORKER_SCRIPT", script)
+
+    drain = private("core.lambda_runtime", "Worker._drain_stderr_bounded")
+
+    def drain_to_mark(worker: Any) -> str:
+        if not str(worker.config.get("Runtime", "")).startswith("python"):
+            return str(drain(worker))
+        lines: list[str] = []
+        try:
+            while (line := worker._stderr_queue.get(timeout=0.25)) != _END_OF_LOG:
+                lines.append(line)
+        except Exception:
+            return "\n".join(lines)  # the worker died before its mark
+        return "\n".join(lines)
+
+    replace("core.lambda_runtime", "Worker._drain_stderr_bounded", drain_to_mark)
+
+    execute = private("services.lambda_svc", "_execute_function_warm")
+
+    def execute_warm(*args: Any, **kwargs: Any) -> Any:
+        result = execute(*args, **kwargs)
+        body = result.get("body")
+        if isinstance(body, dict) and _ERROR_KEY in body:
+            return {"body": body[_ERROR_KEY], "error": True, "log": result.get("log", "")}
+        return result
+
+    replace("services.lambda_svc", "_execute_function_warm", execute_warm)
+
+
+def warm_up_function(name: str) -> None:
+    """Start the function's first process in the background, so that its first invocation finds it ready."""
+    function = private("services.lambda_svc", "_functions").get(name)
+    if not function or not function.get("code_zip") or "python" not in function["config"].get("Runtime", ""):
+        return
+    acquire = private("core.lambda_runtime", "acquire_worker")
+    spawn = private("core.lambda_runtime", "ensure_spawned")
+    release = private("core.lambda_runtime", "release_worker")
+
+    def start() -> None:
+        worker, _ = acquire(name, function["config"], function["code_zip"])
+        try:
+            spawn(worker)
+        except RuntimeError:
+            pass  # the function cannot be imported; its first invocation reports it
+        finally:
+            release(worker)
+
+    threading.Thread(target=start, name=f"warm-up-{name}", daemon=True).start()
+
+
+def load_models() -> None:
+    """Read the API models that state machines' SDK calls need, before the first of them asks."""
+    private("core.responses", "_service_model")("sagemaker")
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+async def serve(port: int, stop: asyncio.Event) -> None:
+    """Serve on 127.0.0.1 until `stop` is set."""
+    from hypercorn.asyncio import serve as hypercorn_serve
+    from hypercorn.config import Config
+
+    config = Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 0.2
+    config.loglevel = "WARNING"
+    await hypercorn_serve(application(), config, shutdown_trigger=stop.wait)
+
+
+def error_name(code: str) -> str:
+    """The bare error code of `com.amazonaws...#Code`."""
+    return re.sub(r"^.*#", "", code)

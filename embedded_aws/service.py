@@ -1,0 +1,73 @@
+"""Puts the parts of an instance together."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from embedded_aws import cloudformation, hooks, sagemaker
+from embedded_aws.batch import Batch, BatchError
+from embedded_aws.images import is_asset
+from embedded_aws.process import GroupRegister, LogShipper
+from embedded_aws.sagemaker import SageMaker
+from embedded_aws.settings import Settings
+from embedded_aws.stepfunctions import StepFunctions
+
+
+class Groups:
+    """The process groups that run, remembered here and by the warden."""
+
+    def __init__(self, warden: GroupRegister) -> None:
+        self._warden = warden
+        self._running: set[int] = set()
+
+    def add(self, group: int) -> None:
+        """A process group started."""
+        self._running.add(group)
+        self._warden.add(group)
+
+    def remove(self, group: int) -> None:
+        """A process group ended."""
+        self._running.discard(group)
+        self._warden.remove(group)
+
+    def stop_all(self, patience_seconds: float) -> None:
+        """SIGTERM to all groups, and wait for them a moment; the warden ends what is left."""
+        for group in list(self._running):
+            _signal(group, signal.SIGTERM)
+        deadline = time.monotonic() + patience_seconds
+        while self._running and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def install(settings: Settings, groups: Groups) -> None:
+    """Add our services to ministack. Raises HookError when ministack is not the one they were written for."""
+    hooks.verify()
+    hooks.leave_docker_alone()
+    logs = LogShipper(hooks.put_log_events)
+    batch = Batch(settings, groups, logs)
+    models = SageMaker(settings, groups, logs)
+    hooks.replace_batch(lambda operation, request: _batch_response(batch, operation, request), batch.operations)
+    sagemaker.register(models)
+    StepFunctions(settings, batch).install()
+    cloudformation.register(settings, batch, models)
+    hooks.know_images(lambda tag: is_asset(tag, settings.assemblies))
+    hooks.report_lambda_errors_as_aws_does()
+    threading.Thread(target=hooks.load_models, name="load-models", daemon=True).start()
+
+
+def _batch_response(batch: Batch, operation: str, request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+    headers = {"Content-Type": "application/json"}
+    try:
+        return 200, headers, json.dumps(batch.call(operation, request)).encode()
+    except BatchError as error:
+        body = json.dumps({"message": str(error)}).encode()
+        return error.status, {**headers, "x-amzn-ErrorType": error.code}, body
+
+
+def _signal(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
