@@ -13,23 +13,25 @@ if not __package__:
 
 import argparse
 import json
-import os
 import shlex
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contract.events import Ended
 from contract.layout import CHECKPOINTS, MODEL, TRAINING_SUMMARY, seed_folder
 from contract.outcomes import ExitCode
 from contract.policy import POLICY_GRAPH
 from training_image.trainer import threads  # noqa: F401 - before numpy and torch
-from training_image.trainer.errors import TrainingError, UsageError
+from training_image.trainer.command import guarded, leave
+from training_image.trainer.errors import UsageError
 from training_image.trainer.plan import Plan, plan_by_hand, plan_of_run, read_run
 from training_image.trainer.reporting import EventReporter, Reporter, by_hand
 from training_image.trainer.stopping import Signals
 from training_image.trainer.storage import LocalStorage, Storage, open_storage
+
+if TYPE_CHECKING:
+    from training_image.trainer.training import Result
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -102,21 +104,17 @@ def _by_hand(options: argparse.Namespace, signals: Signals) -> int:
 def _train(
     prepare: Callable[[], tuple[Plan, Storage]], reporter: Reporter, signals: Signals
 ) -> tuple[ExitCode, str, dict[str, Any]]:
-    """Exit code, reason and summary, whatever happens."""
-    try:
+    """Exit code, reason and summary."""
+
+    def work() -> "Result":
         plan, storage = prepare()
         # torch and all that stands on it; a wrong command is refused before they are loaded
         from training_image.trainer.training import train
 
-        result = train(plan, storage, reporter, signals)
-    except UsageError as error:
-        return ExitCode.USAGE, str(error), {}
-    except TrainingError as error:
-        return ExitCode.FAILED, str(error), {}
-    except Exception as error:
-        reporter.log(traceback.format_exc())
-        return ExitCode.FAILED, f"{type(error).__name__}: {error}", {}
-    return result.exit_code, result.reason, result.summary
+        return train(plan, storage, reporter, signals)
+
+    exit_code, reason, result = guarded(work, reporter)
+    return (result.exit_code, result.reason, result.summary) if result else (exit_code, reason, {})
 
 
 def _plan_by_hand(options: argparse.Namespace, storage: Storage) -> Plan:
@@ -181,8 +179,4 @@ def _ending(folder: Path, summary: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Everything is written. Taking the interpreter and torch down in order would take up to a second more.
-    os._exit(code)
+    leave(main())

@@ -10,8 +10,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from training_image.trainer.errors import UsageError
 from training_image.trainer.native import native
 
-# Where an environment has no time limit of its own, an episode is taken to be this long when lengths are planned.
-ASSUMED_EPISODE_STEPS = 1000
+TIME_LIMIT = 1000
+"""Steps after which an episode is cut where an environment has no time limit of its own: a policy that goes round in
+circles would never end its evaluation."""
 
 
 def make(environment_id: str, kwargs: dict[str, Any], copies: int) -> VecEnv:
@@ -29,10 +30,11 @@ def make(environment_id: str, kwargs: dict[str, Any], copies: int) -> VecEnv:
 
 
 def episode_steps(environment_id: str) -> int:
-    """The most steps an episode takes, or a guess where nothing limits it."""
-    return gymnasium.spec(environment_id).max_episode_steps or ASSUMED_EPISODE_STEPS
+    """The most steps an episode takes."""
+    return gymnasium.spec(environment_id).max_episode_steps or TIME_LIMIT
 
 
 def _monitored(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     # The checker looks at every first step of every copy for mistakes of an environment's author.
-    return Monitor(gymnasium.make(environment_id, disable_env_checker=True, **kwargs))
+    limit = episode_steps(environment_id)
+    return Monitor(gymnasium.make(environment_id, max_episode_steps=limit, disable_env_checker=True, **kwargs))

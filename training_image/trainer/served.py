@@ -1,0 +1,83 @@
+"""The exported policy as it will be served: run by ONNX Runtime, and proven equal to the trained one."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from gymnasium import spaces
+
+from contract.policy import ACTION_OUTPUT, OBSERVATION_INPUT
+from training_image.trainer.errors import TrainingError
+from training_image.trainer.graph import PolicyGraph, input_dtype
+
+MIN_OBSERVATIONS = 10_000
+
+
+class ServedPolicy:
+    """An ONNX policy in ONNX Runtime, on one thread."""
+
+    def __init__(self, onnx: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Actions for a batch of observations."""
+        return np.asarray(self._session.run([ACTION_OUTPUT], {OBSERVATION_INPUT: observations})[0])
+
+
+def prove_equal(
+    served: ServedPolicy, graph: PolicyGraph, space: "spaces.Space[Any]", recorded: npt.NDArray[Any]
+) -> int:
+    """Compare actions on recorded observations and on extreme ones, at least `MIN_OBSERVATIONS`; returns how many.
+
+    Raises:
+        TrainingError: when an action differs, with the first observation where it does.
+    """
+    observations = np.concatenate([recorded, extreme_observations(space, recorded)])
+    if (missing := MIN_OBSERVATIONS - len(observations)) > 0:
+        observations = np.concatenate([observations, _sampled(space, recorded, missing)])
+    actions = served.act(observations)
+    differs = np.flatnonzero(graph.differences(observations, actions))
+    if len(differs):
+        first = differs[0]
+        expected = graph.act(observations[first : first + 1])[0].tolist()
+        raise TrainingError(
+            f"the exported policy acts differently on {len(differs)} of {len(observations)} observations, first on "
+            f"{observations[first].tolist()}: {actions[first].tolist()}, and the trained one {expected}"
+        )
+    return len(observations)
+
+
+def extreme_observations(space: "spaces.Space[Any]", recorded: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Observations at the ends of what the space allows, and far outside of what was met where it has no ends."""
+    dtype = input_dtype(space)
+    if isinstance(space, spaces.Discrete):
+        return np.arange(space.start, space.start + space.n, dtype=dtype)
+    if isinstance(space, spaces.MultiDiscrete):
+        return np.stack([np.zeros_like(space.nvec), space.nvec - 1]).astype(dtype)
+    if isinstance(space, spaces.MultiBinary):
+        return np.stack([np.zeros(space.shape), np.ones(space.shape)]).astype(dtype)
+    assert isinstance(space, spaces.Box)
+    if dtype.kind != "f":
+        return np.stack([space.low, space.high]).astype(dtype)
+    reach = np.abs(recorded).max(axis=0)
+    extremes = [np.zeros_like(reach)]
+    for factor in (1.0, 10.0, 1e3, 1e6):
+        high = np.where(np.isfinite(space.high), np.minimum(space.high, reach * factor), reach * factor)
+        low = np.where(np.isfinite(space.low), np.maximum(space.low, -reach * factor), -reach * factor)
+        corners = np.random.default_rng(0).integers(0, 2, size=(64, *reach.shape), dtype=np.int8)
+        extremes += [high, low, *np.where(corners == 1, high, low)]
+    return np.stack(extremes).astype(dtype)
+
+
+def _sampled(space: "spaces.Space[Any]", recorded: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """More observations: around those that were met, or drawn from a space that is not continuous."""
+    generator = np.random.default_rng(0)
+    if isinstance(space, spaces.Box) and input_dtype(space).kind == "f":
+        chosen = recorded[generator.integers(len(recorded), size=count)]
+        noise = generator.normal(scale=recorded.std(axis=0) + 1e-3, size=chosen.shape)
+        return np.clip(chosen + noise, space.low, space.high).astype(recorded.dtype)
+    space.seed(0)
+    return np.stack([space.sample() for _ in range(count)]).astype(recorded.dtype)

@@ -1,0 +1,119 @@
+"""Judge a trained policy on episodes it has never seen.
+
+By hand:         python training_image/validate_rl.py --model DIR --episodes 100
+In a container:  python training_image/validate_rl.py --run s3://bucket/runs/<id>
+"""
+
+import sys
+from pathlib import Path
+
+if not __package__:
+    # Run as a script: packages are imported from the repository's root, and never from this folder.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import json
+from typing import Any
+
+from contract.events import Ended
+from contract.layout import MODEL
+from contract.policy import POLICY_GRAPH
+from training_image.trainer import threads  # noqa: F401 - before numpy and torch
+from training_image.trainer.command import guarded, leave
+from training_image.trainer.errors import UsageError
+from training_image.trainer.plan import read_run
+from training_image.trainer.reporting import EventReporter, LineReporter
+from training_image.trainer.storage import open_storage
+
+CONFIDENCE = 0.95
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Validate as the command line says; returns the exit code, which is 0 whether or not the policy passed."""
+    options = _parse(arguments)
+    return _in_container(options.run) if options.run else _by_hand(options)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="validate_rl.py", description="Judge a trained policy.")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--model", metavar="DIR", help="what train_rl.py wrote: its --output, or the model folder in it"
+    )
+    source.add_argument("--run", metavar="URI", help="prefix of a prepared run whose seeds are trained")
+    parser.add_argument("--episodes", type=int, metavar="N", help="held-out episodes, by hand (default 100)")
+    parser.add_argument("--json", action="store_true", help="print a JSON summary on stdout, all else on stderr")
+    options = parser.parse_args(arguments)
+    if options.run and (options.episodes is not None or options.json):
+        parser.error("--run takes everything from run.json, so neither --episodes nor --json")
+    if options.episodes is not None and options.episodes < 2:
+        parser.error(f"--episodes {options.episodes}: at least 2")
+    return options
+
+
+def _in_container(uri: str) -> int:
+    reporter = EventReporter()
+
+    def work() -> str:
+        storage = open_storage(uri)
+        run = read_run(storage)
+        from training_image.trainer.validation import validate
+
+        return validate(run, storage, reporter).reason
+
+    exit_code, reason, verdict = guarded(work, reporter)
+    reporter.report(Ended(event="ended", exit_code=exit_code, reason=verdict or reason))
+    return exit_code
+
+
+def _by_hand(options: argparse.Namespace) -> int:
+    reporter = LineReporter(sys.stderr if options.json else sys.stdout)
+    exit_code, reason, summary = guarded(lambda: _evaluate(Path(options.model), options.episodes or 100), reporter)
+    if summary:
+        reporter.log(
+            f"{summary['environment']}: mean return {summary['mean_return']:.6g} over {summary['episodes']} held-out "
+            f"episodes (at least {summary['lower_bound']:.6g} with {CONFIDENCE:g} confidence), "
+            f"from {summary['min_episode_return']:g} to {summary['max_episode_return']:g}; {summary['checked']}."
+        )
+    else:
+        reporter.log(f"Error: {reason}")
+    if options.json:
+        sys.stdout.write(json.dumps({**(summary or {"reason": reason}), "exit_code": int(exit_code)}) + "\n")
+    return exit_code
+
+
+def _evaluate(folder: Path, episodes: int) -> dict[str, Any]:
+    from training_image.trainer import model
+    from training_image.trainer.evaluation import HELD_OUT_SEEDS, play
+    from training_image.trainer.judging import lower_bound
+    from training_image.trainer.served import ServedPolicy, prove_equal
+
+    if not folder.is_dir():
+        raise UsageError(f"--model {folder}: there is no such folder")
+    storage = open_storage(str(folder / MODEL if (folder / MODEL).is_dir() else folder))
+    trained = model.read(storage)
+    environment = trained.document["environment"]
+    played = play(trained.graph, environment["id"], environment["kwargs"], episodes=episodes, seed=HELD_OUT_SEEDS)
+    onnx = storage.read(POLICY_GRAPH)
+    proven = 0
+    if onnx is not None:
+        proven = prove_equal(ServedPolicy(onnx), trained.graph, trained.observation_space, played.observations)
+    return {
+        "environment": environment["id"],
+        "algorithm": trained.document["algorithm"],
+        "seed": trained.document["seed"],
+        "episodes": episodes,
+        "mean_return": float(played.returns.mean()),
+        "std_return": float(played.returns.std()),
+        "min_episode_return": float(played.returns.min()),
+        "max_episode_return": float(played.returns.max()),
+        "mean_length": float(played.lengths.mean()),
+        "lower_bound": lower_bound(played.returns, CONFIDENCE),
+        "confidence": CONFIDENCE,
+        "onnx_observations": proven,
+        "checked": f"ONNX acts the same on {proven:,} observations" if onnx else f"there is no {POLICY_GRAPH}",
+    }
+
+
+if __name__ == "__main__":
+    leave(main())
