@@ -44,8 +44,9 @@ def _seed_list(value: object) -> object:
 
 
 MAX_SEEDS = 32
-Whole = Annotated[int, BeforeValidator(_integral)]
-Seed = Annotated[Whole, Field(ge=0, lt=2**31)]
+_WHOLE = BeforeValidator(_integral)
+Seed = Annotated[int, Field(ge=0, lt=2**31), _WHOLE]
+SeedCount = Annotated[int, Field(ge=1, le=MAX_SEEDS)]
 
 
 class _Section(BaseModel):
@@ -74,7 +75,7 @@ class AlgorithmSection(_Section):
 class ValidationSection(_Section):
     """When a trained policy is good enough to be deployed."""
 
-    episodes: Annotated[Whole, Field(ge=2, le=10_000)] = Field(
+    episodes: Annotated[int, Field(ge=2, le=10_000), _WHOLE] = Field(
         default=100, description="Held-out episodes that the policy plays."
     )
     min_return: float | None = Field(
@@ -92,7 +93,7 @@ class CheckpointSection(_Section):
     every_seconds: Annotated[float, Field(ge=1, le=3600)] | None = Field(
         default=60, description="Seconds of training between checkpoints; null takes none."
     )
-    keep: Annotated[Whole, Field(ge=1, le=100)] = Field(
+    keep: Annotated[int, Field(ge=1, le=100), _WHOLE] = Field(
         default=3, description="Complete checkpoints kept for each seed."
     )
 
@@ -132,13 +133,13 @@ class RunSpecification(_Section):
 
     environment: EnvironmentSection
     algorithm: AlgorithmSection = Field(default_factory=AlgorithmSection)
-    timesteps: Annotated[Whole, Field(ge=1, le=10**10)] = Field(
+    timesteps: Annotated[int, Field(ge=1, le=10**10), _WHOLE] = Field(
         default=100_000, description="Environment steps of training, for each seed."
     )
     seeds: Annotated[
         list[Seed],
-        BeforeValidator(_seed_list, json_schema_input_type=int | list[int]),
         Field(min_length=1, max_length=MAX_SEEDS),
+        BeforeValidator(_seed_list, json_schema_input_type=SeedCount | list[Seed]),
         AfterValidator(_distinct),
     ] = Field(default=[0], description="How many seeds to train side by side, or a list of them.")
     validation: ValidationSection = Field(default_factory=ValidationSection)
