@@ -126,7 +126,9 @@ def _plan_by_hand(options: argparse.Namespace, storage: Storage) -> Plan:
         )
     if options.resume and not begun and not options.env:
         raise UsageError(f"there is no training in {storage.uri} to continue")
-    document = begun["specification"] if begun else {"environment": {}, "algorithm": {}, "limits": {"max_hours": 168}}
+    document: dict[str, Any] = {"environment": {}, "algorithm": {}, "limits": {"max_hours": 168}}
+    if begun:
+        document = begun["specification"]
     if options.env:
         document["environment"]["id"] = options.env
     if options.algo:

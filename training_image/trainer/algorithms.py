@@ -34,10 +34,9 @@ def rollout_steps(hyperparameters: Hyperparameters) -> int:
 
 def build_policy(observation_space: Any, action_space: Any, hyperparameters: Hyperparameters) -> ActorCriticPolicy:
     """The network alone, with fresh weights, to load trained ones into."""
-    explores = {"use_sde": getattr(hyperparameters, "use_sde", None) or False}
-    return ActorCriticPolicy(
-        observation_space, action_space, lambda _: 0.0, **explores, **_policy_kwargs(hyperparameters)
-    )
+    kwargs = _policy_kwargs(hyperparameters)
+    kwargs["use_sde"] = getattr(hyperparameters, "use_sde", None) or False
+    return ActorCriticPolicy(observation_space, action_space, lambda _: 0.0, **kwargs)
 
 
 def _ppo(environment: VecEnv, hyperparameters: PPOHyperparameters, seed: int) -> PPO:
@@ -70,7 +69,7 @@ _ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 def _policy_kwargs(hyperparameters: Hyperparameters) -> dict[str, Any]:
     """What Stable-Baselines3's policy takes beyond its spaces."""
-    shared = {
+    shared: dict[str, Any] = {
         "net_arch": _set(hyperparameters.net_arch),
         "activation_fn": _ACTIVATIONS[_set(hyperparameters.activation)],
         "optimizer_class": EagerAdam,
@@ -85,13 +84,12 @@ def _policy_kwargs(hyperparameters: Hyperparameters) -> dict[str, Any]:
     return shared
 
 
-def _schedule(value: float | str | None) -> float | Schedule:
+def _schedule(given: float | str | None) -> float | Schedule:
     """`lin_x` as a schedule that reaches 0 with the last planned step and stays there: the last rollout overshoots,
     and a learning rate below 0 would unlearn."""
-    value = _set(value)
-    if isinstance(value, str):
-        return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
-    return value
+    if isinstance(given, str):
+        return LinearSchedule(float(given.removeprefix("lin_")), 0.0, 1.0)
+    return _set(given)
 
 
 def _set(value: T | None) -> T:

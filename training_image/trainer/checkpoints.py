@@ -88,7 +88,7 @@ class Checkpoints:
 
     def _folders(self) -> list[str]:
         """Oldest first, finished or not."""
-        return sorted({folder for key in self._storage.list("") if (folder := key.split("/")[0]).isdigit()})
+        return sorted({folder for key in self._storage.keys("") if (folder := key.split("/")[0]).isdigit()})
 
 
 class _DamagedError(Exception):

@@ -5,6 +5,7 @@ import warnings
 
 import torch
 from gymnasium import spaces
+from torch.jit._trace import TracerWarning
 
 from contract.policy import ACTION_OUTPUT, OBSERVATION_INPUT
 from training_image.trainer.graph import PolicyGraph, input_dtype
@@ -19,11 +20,11 @@ def to_onnx(graph: PolicyGraph, observation_space: "spaces.Space[object]") -> by
     with warnings.catch_warnings(), torch.inference_mode():
         # The exporter that torch recommends instead takes 6 s for a network that this one exports in 0.2 s.
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # the shapes it warns of are fixed by the spaces
+        warnings.simplefilter("ignore", TracerWarning)  # the shapes it warns of are fixed by the spaces
         torch.onnx.export(
             graph,
             (torch.stack([example, example]),),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # the exporter chosen here takes a file too
             dynamo=False,
             opset_version=OPSET,
             input_names=[OBSERVATION_INPUT],

@@ -17,6 +17,13 @@ from torch import Tensor
 class PolicyGraph(torch.nn.Module):
     """Deterministic actions of shape `[batch, *action_shape]` for observations of shape `[batch, *shape]`."""
 
+    observation_mean: Tensor
+    observation_variance: Tensor
+    epsilon: Tensor
+    clip: Tensor
+    low: Tensor
+    high: Tensor
+
     def __init__(self, policy: ActorCriticPolicy, normaliser: dict[str, Tensor] | None) -> None:
         """`normaliser` holds what `state.capture_normaliser` captured."""
         super().__init__()
@@ -37,9 +44,9 @@ class PolicyGraph(torch.nn.Module):
         """What the network says before an action is chosen: logits, or the means of a Box action."""
         if self._normalises:
             # In double precision, as training computes it.
-            deviation: Any = torch.sqrt(self.observation_variance + self.epsilon)  # type: ignore[operator]
+            deviation = torch.sqrt(self.observation_variance + self.epsilon)
             scaled = (observation.double() - self.observation_mean) / deviation
-            bound = float(self.clip)  # type: ignore[arg-type]
+            bound = float(self.clip)
             observation = torch.clamp(scaled, -bound, bound).float()
         policy = self._policy
         features = BasePolicy.extract_features(policy, observation, policy.pi_features_extractor)
@@ -52,11 +59,11 @@ class PolicyGraph(torch.nn.Module):
         if isinstance(space, spaces.Discrete):
             return torch.argmax(scores, dim=1)
         if isinstance(space, spaces.MultiDiscrete):
-            choices = torch.split(scores, [int(n) for n in space.nvec], dim=1)
+            choices = torch.split(scores, [int(n) for n in np.asarray(space.nvec)], dim=1)
             return torch.stack([torch.argmax(choice, dim=1) for choice in choices], dim=1)
         if isinstance(space, spaces.MultiBinary):
             return (scores > 0).long()
-        return torch.clamp(scores.view(-1, *space.shape), self.low, self.high)
+        return torch.clamp(scores.view(-1, *self.low.shape), self.low, self.high)
 
     def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """`forward` on numpy arrays."""

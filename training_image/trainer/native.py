@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, Vec
 Restart = Callable[[Any, npt.NDArray[np.intp]], npt.NDArray[np.float32]]
 
 
-def _restart_cartpole(environment: CartPoleVectorEnv, finished: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+def _restart_cartpole(environment: Any, finished: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
     """Start new episodes in the finished copies; returns their first observations."""
     environment.state[:, finished] = environment.np_random.uniform(
         low=environment.low, high=environment.high, size=(4, len(finished))
@@ -35,8 +35,9 @@ _RESTART: dict[type, Restart] = {CartPoleVectorEnv: _restart_cartpole}
 class NativeVecEnv(VecEnv):
     """A native Gymnasium environment of `num_envs` copies, with what Monitor would tell of its episodes."""
 
-    def __init__(self, environment: "gymnasium.vector.VectorEnv[Any, Any, Any]") -> None:
-        self._environment: Any = environment
+    def __init__(self, environment: Any) -> None:
+        """`environment` is an unwrapped Gymnasium vector environment of a class that is known here."""
+        self._environment = environment
         self._restart = _RESTART[type(environment)]
         self._seed: int | None = None
         self._started = time.time()

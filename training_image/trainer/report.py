@@ -3,7 +3,7 @@
 It holds all it needs, loads nothing and runs no script.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -31,7 +31,7 @@ def render(
     """
     specification = run.specification
     threshold = verdict.min_return
-    learning = {
+    learning: dict[str, Sequence[charts.Point]] = {
         f"seed {seed}": [(line["timesteps"], line["mean_return"]) for line in lines if "mean_return" in line]
         for seed, lines in curves.items()
     }

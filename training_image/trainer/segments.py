@@ -70,6 +70,6 @@ def _begin(model: BaseAlgorithm, seed: int) -> None:
     model._last_obs = environment.reset()  # type: ignore[assignment]
     model._last_episode_starts = np.ones(environment.num_envs, dtype=bool)
     if normaliser := model.get_vec_normalize_env():
-        model._last_original_obs = normaliser.get_original_obs()  # type: ignore[assignment]
+        model._last_original_obs = normaliser.get_original_obs()
     if model.use_sde:  # drawn before the segment began, from the generator of the one before
         model.policy.reset_noise(environment.num_envs)  # type: ignore[operator]

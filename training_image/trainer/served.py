@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]
 from gymnasium import spaces
 
 from contract.policy import ACTION_OUTPUT, OBSERVATION_INPUT

@@ -1,8 +1,10 @@
 """Gymnasium spaces to JSON and back, in the form of `contract.policy.Space`."""
 
+import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
 from contract.policy import Space
@@ -26,7 +28,7 @@ def describe(space: spaces.Space[Any]) -> Space:
         return Space(type="Discrete", shape=[], dtype=str(space.dtype), n=int(space.n), start=int(space.start))
     if isinstance(space, spaces.MultiDiscrete):
         return Space(
-            type="MultiDiscrete", shape=list(space.shape), dtype=str(space.dtype), nvec=np.asarray(space.nvec).tolist()
+            type="MultiDiscrete", shape=list(space.shape), dtype=str(space.dtype), nvec=[int(n) for n in space.nvec]
         )
     if isinstance(space, spaces.MultiBinary):
         return Space(type="MultiBinary", shape=list(space.shape), dtype=str(space.dtype))
@@ -36,23 +38,24 @@ def describe(space: spaces.Space[Any]) -> Space:
 def build(document: Space) -> spaces.Space[Any]:
     """The space that `describe` described."""
     if document["type"] == "Box":
-        low, high = (_unbounded(document[side], sign) for side, sign in (("low", -1), ("high", 1)))  # type: ignore[literal-required]
-        dtype = np.dtype(document["dtype"])
+        low, high = _unbounded(document["low"], -np.inf), _unbounded(document["high"], np.inf)
+        dtype: np.dtype[Any] = np.dtype(document["dtype"])
         return spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype.type)
     if document["type"] == "Discrete":
         return spaces.Discrete(document["n"], start=document["start"])
     if document["type"] == "MultiDiscrete":
         return spaces.MultiDiscrete(document["nvec"])
-    return spaces.MultiBinary(document["shape"])
+    shape = document["shape"]
+    return spaces.MultiBinary(shape[0] if len(shape) == 1 else shape)  # they differ, and policies want the number
 
 
-def _bounds(values: Any) -> Any:
+def _bounds(values: npt.NDArray[Any]) -> Any:
     """Nested lists, an infinite bound as None."""
-    if np.all(np.isfinite(values)):
-        return values.tolist()
-    return np.where(np.isfinite(values), values.astype(object), None).tolist()
+    finite = [value if math.isfinite(value) else None for value in values.ravel().tolist()]
+    return np.array(finite, dtype=object).reshape(values.shape).tolist()
 
 
-def _unbounded(values: Any, sign: int) -> Any:
-    array = np.array(values, dtype=object)
-    return np.where(np.equal(array, None), sign * np.inf, array).astype(np.float64)
+def _unbounded(values: Any, infinity: float) -> npt.NDArray[np.float64]:
+    """The inverse of `_bounds`: numpy reads None as not a number."""
+    array = np.array(values, dtype=np.float64)
+    return np.where(np.isnan(array), infinity, array)

@@ -34,7 +34,8 @@ def capture(model: BaseAlgorithm) -> Parts:
 
 def restore(model: BaseAlgorithm, parts: Parts) -> None:
     """Put back what `capture` took, into a model built from the same plan."""
-    model.set_parameters(_unflatten(load(parts[PARAMETERS]), model.get_parameters()), device=model.device)
+    parameters: Any = _unflatten(load(parts[PARAMETERS]), model.get_parameters())
+    model.set_parameters(parameters, device=model.device)
     counters = json.loads(parts[COUNTERS])
     for name in _COUNTERS:
         setattr(model, name, counters[name])
@@ -44,7 +45,7 @@ def restore(model: BaseAlgorithm, parts: Parts) -> None:
         window.extend(counters[name])
     if normaliser := model.get_vec_normalize_env():
         tensors = load(parts[NORMALISER])
-        normaliser.obs_rms = _running(tensors, "observation")
+        normaliser.obs_rms = _running(tensors, "observation")  # type: ignore[assignment]
         normaliser.ret_rms = _running(tensors, "return")
 
 

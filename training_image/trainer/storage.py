@@ -38,7 +38,7 @@ class Storage(Protocol):
         """Whether there is something at a key."""
         ...
 
-    def list(self, prefix: str) -> list[str]:
+    def keys(self, prefix: str) -> list[str]:
         """All keys below a folder, sorted."""
         ...
 
@@ -100,7 +100,7 @@ class LocalStorage:
     def exists(self, key: str) -> bool:
         return (self._root / key).is_file()
 
-    def list(self, prefix: str) -> list[str]:
+    def keys(self, prefix: str) -> list[str]:
         files = (path for path in (self._root / prefix).rglob("*") if path.is_file())
         return sorted(str(path.relative_to(self._root)) for path in files if not path.name.startswith(_TEMPORARY))
 
@@ -139,7 +139,7 @@ class S3Storage:
     def exists(self, key: str) -> bool:
         return self._key(key) in self._objects(self._key(key))
 
-    def list(self, prefix: str) -> list[str]:
+    def keys(self, prefix: str) -> list[str]:
         start = len(self._prefix) + 1 if self._prefix else 0
         return sorted(key[start:] for key in self._objects(self._folder(prefix)))
 
@@ -156,7 +156,7 @@ class S3Storage:
         key = self._key(prefix).strip("/")
         return f"{key}/" if key else ""
 
-    def _objects(self, prefix: str) -> "list[str]":
+    def _objects(self, prefix: str) -> list[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 

@@ -122,7 +122,7 @@ class _Training:
         # The supervisor comes first: what a segment starts with must be finite before it is kept.
         callback = CallbackList([self._supervisor, segments, self._metrics])
         try:
-            self.model.learn(total, callback=callback, log_interval=None)
+            self.model.learn(total, callback=callback, log_interval=None)  # type: ignore[arg-type]
         finally:
             self._save_metrics()
         if self._supervisor.stopped is None:
