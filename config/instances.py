@@ -16,6 +16,10 @@ class Instance:
     memory_mib: int
     gpus: int = 0
 
+    def __str__(self) -> str:
+        gpus = f" and {self.gpus} GPU" if self.gpus else ""
+        return f"{self.vcpus} vCPUs, {self.memory_mib} MiB{gpus}"
+
 
 GPU_INSTANCES = {
     "g4dn.xlarge": Instance(vcpus=4, memory_mib=14_500, gpus=1),

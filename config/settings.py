@@ -72,7 +72,6 @@ class JobSettings(_Section):
 
     vcpus: int = Field(ge=1, le=64, description="vCPUs of the container.")
     memory_mib: int = Field(ge=256, le=262_144, description="Memory of the container, hard limit.")
-    gpus: Literal[0, 1] = Field(default=0, description="GPUs of the container.")
     timeout_hours: float = Field(gt=0, le=168, description="Longest attempt; Batch terminates it then.")
     attempts: int = Field(
         ge=1, le=10, description="Attempts: only a reclaimed Spot instance, a failed image pull or exit 75 is retried."
@@ -83,23 +82,18 @@ class JobSettings(_Section):
     )
 
 
+class GpuJobSettings(JobSettings):
+    """The size and the limits of one kind of job that needs GPUs."""
+
+    gpus: int = Field(default=1, ge=1, le=8, description="GPUs of the container.")
+
+
 class JobsSettings(_Section):
     """The Batch job definitions."""
 
     train_cpu: JobSettings
-    train_gpu: JobSettings
+    train_gpu: GpuJobSettings
     validation: JobSettings
-
-    @model_validator(mode="after")
-    def _gpus(self) -> Self:
-        for name, job, gpus in (
-            ("train_cpu", self.train_cpu, 0),
-            ("train_gpu", self.train_gpu, 1),
-            ("validation", self.validation, 0),
-        ):
-            if job.gpus != gpus:
-                raise ValueError(f"{name}.gpus must be {gpus}, it is {job.gpus}")
-        return self
 
 
 class ServingSettings(_Section):
@@ -204,17 +198,22 @@ def load_settings(stage: str, folder: Path = FOLDER) -> Settings:
     return settings
 
 
+def gpus_of(job: JobSettings) -> int:
+    """How many GPUs the containers of a job have."""
+    return job.gpus if isinstance(job, GpuJobSettings) else 0
+
+
 def _check_fit(name: str, job: JobSettings, max_vcpus: int, instances: dict[str, Instance]) -> None:
     if job.vcpus > max_vcpus:
         raise ValueError(f"{name}.vcpus: at most the {max_vcpus} of its compute environment, it is {job.vcpus}")
+    gpus = gpus_of(job)
     if not any(
-        job.vcpus <= instance.vcpus and job.memory_mib <= instance.memory_mib and job.gpus <= instance.gpus
+        job.vcpus <= instance.vcpus and job.memory_mib <= instance.memory_mib and gpus <= instance.gpus
         for instance in instances.values()
     ):
-        offered = "; ".join(f"{type_} has {i.vcpus} vCPUs and {i.memory_mib} MiB" for type_, i in instances.items())
-        raise ValueError(
-            f"{name}: {job.vcpus} vCPUs and {job.memory_mib} MiB fit no instance of its compute environment: {offered}"
-        )
+        offered = "; ".join(f"{type_} has {instance}" for type_, instance in instances.items())
+        wanted = Instance(vcpus=job.vcpus, memory_mib=job.memory_mib, gpus=gpus)
+        raise ValueError(f"{name}: {wanted} fit no instance of its compute environment: {offered}")
 
 
 def _problem(error: Any) -> str:

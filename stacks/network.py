@@ -1,6 +1,7 @@
 """Where the instances of training jobs live."""
 
 import aws_cdk as cdk
+import jsii
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
@@ -14,6 +15,7 @@ class NetworkStack(RoomStack):
     """A VPC that jobs reach AWS from and that nothing reaches into."""
 
     def __init__(self, scope: Construct, *, settings: Settings) -> None:
+        self._zones = settings.network.availability_zones
         super().__init__(scope, "network", settings=settings, description="The network of training jobs.")
         nat = settings.network.egress == "nat"
         jobs = ec2.SubnetConfiguration(
@@ -26,8 +28,7 @@ class NetworkStack(RoomStack):
             self,
             "Vpc",
             ip_addresses=ec2.IpAddresses.cidr("10.40.0.0/16"),
-            # By position, not by name: names would be looked up in the account at synthesis.
-            availability_zones=[cdk.Fn.select(i, cdk.Fn.get_azs()) for i in range(settings.network.availability_zones)],
+            max_azs=settings.network.availability_zones,
             nat_gateways=settings.network.nat_gateways if nat else 0,
             subnet_configuration=[gateways, jobs] if nat else [jobs],
             # Emptying the default security group takes a custom-resource Lambda; nothing uses that group.
@@ -37,3 +38,10 @@ class NetworkStack(RoomStack):
         vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
         self.vpc: ec2.IVpc = vpc
         self.subnets = ec2.SubnetSelection(subnet_group_name=JOBS_SUBNETS)
+
+    @property
+    @jsii.member(jsii_name="availabilityZones")
+    def availability_zones(self) -> list[str]:
+        """The zones by position. By name, which is the CDK's way where the account is given, they would have to be
+        looked up in it at synthesis."""
+        return [cdk.Fn.select(index, cdk.Fn.get_azs()) for index in range(self._zones)]

@@ -7,6 +7,7 @@ definition names exact revisions of its jobs, so a deployment never changes the 
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_batch as batch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
@@ -139,17 +140,26 @@ class PipelineStack(RoomStack):
         _allow(
             state_machine,
             ["batch:SubmitJob"],
-            *(definition.job_definition_arn for definition in definitions),
+            *(self._every_revision(definition) for definition in definitions),
             *(queue.job_queue_arn for queue in queues),
         )
-        # Neither knows resources. With them an aborted execution terminates its job, and the instance with it.
-        _allow(state_machine, ["batch:DescribeJobs", "batch:TerminateJob"], "*")
+        _allow(state_machine, ["batch:DescribeJobs"], "*")  # knows no resources
+        # With it an aborted execution terminates its job, and the instance with it.
+        _allow(
+            state_machine, ["batch:TerminateJob"], self.format_arn(service="batch", resource="job", resource_name="*")
+        )
         # How Step Functions hears of the end of a job that it waits for; the name is its own.
         # https://docs.aws.amazon.com/step-functions/latest/dg/connect-batch.html
         rule = self.format_arn(
             service="events", resource="rule", resource_name="StepFunctionsGetEventsForBatchJobsRule"
         )
         _allow(state_machine, ["events:PutTargets", "events:PutRule", "events:DescribeRule"], rule)
+
+    def _every_revision(self, definition: batch.IJobDefinition) -> str:
+        """An execution that began before a deployment submits the revision that it began with."""
+        name_and_revision = cdk.Fn.select(1, cdk.Fn.split("/", definition.job_definition_arn))
+        name = cdk.Fn.select(0, cdk.Fn.split(":", name_and_revision))
+        return self.format_arn(service="batch", resource="job-definition", resource_name=f"{name}:*")
 
     def _grant_artifacts(self, state_machine: sfn.StateMachine) -> None:
         _allow(state_machine, ["s3:GetObject"], self._artifacts.arn_for_objects(f"runs/*/{VERDICT}"))

@@ -8,7 +8,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from config.settings import JobSettings, Settings
+from config.settings import JobSettings, Settings, gpus_of
 from contract.outcomes import ExitCode
 from stacks.constructs.assets import TRAINING_IMAGE
 from stacks.constructs.base import log_group
@@ -72,7 +72,7 @@ class Jobs(Construct):
                 command=command,
                 cpu=job.vcpus,
                 memory=cdk.Size.mebibytes(job.memory_mib),
-                gpu=job.gpus or None,
+                gpu=gpus_of(job) or None,
                 environment={"RLPIPE_PRICE_PER_HOUR": f"{job.price_per_hour:g}"},
                 job_role=role,
                 execution_role=self._execution_role,

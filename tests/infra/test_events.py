@@ -1,0 +1,61 @@
+import pytest
+
+from tests.infra.conftest import Properties, Stage
+
+
+@pytest.fixture
+def drop_rule(stage: Stage) -> Properties:
+    return stage.one("AWS::Events::Rule", "RunFileDropped")
+
+
+def test_a_run_file_anywhere_in_the_input_bucket_starts_a_run(stage: Stage, drop_rule: Properties) -> None:
+    pattern = drop_rule["EventPattern"]
+    assert pattern["source"] == ["aws.s3"]
+    assert pattern["detail-type"] == ["Object Created"]
+    [bucket] = pattern["detail"]["bucket"]["name"]
+    output = stage.templates["storage"]["Outputs"][bucket["Fn::GetStackOutput"]["OutputName"]]
+    assert output["Value"]["Ref"].startswith("Input")
+
+
+@pytest.mark.parametrize(
+    ("key", "starts"),
+    [
+        ("run.yaml", True),
+        ("cartpole/run.yaml", True),
+        ("team/cartpole/run.yaml", True),
+        ("cartpole/overrun.yaml", False),
+        ("cartpole/run.yaml.error.txt", False),
+        ("cartpole/run.yaml/data.csv", False),
+        ("cartpole/data/part.parquet", False),
+    ],
+)
+def test_only_a_file_called_run_yaml_starts_a_run(drop_rule: Properties, key: str, starts: bool) -> None:
+    patterns = drop_rule["EventPattern"]["detail"]["object"]["key"]
+    matches = [key == p if isinstance(p, str) else key.endswith(p["suffix"]) for p in patterns]
+    assert any(matches) == starts
+
+
+def test_an_execution_ended_from_outside_is_finished(stage: Stage) -> None:
+    rule = stage.one("AWS::Events::Rule", "ExecutionEndedFromOutside")
+    assert rule["EventPattern"]["detail-type"] == ["Step Functions Execution Status Change"]
+    assert rule["EventPattern"]["detail"]["status"] == ["ABORTED", "TIMED_OUT"]
+    [target] = rule["Targets"]
+    output = stage.templates["pipeline"]["Outputs"][target["Arn"]["Fn::GetStackOutput"]["OutputName"]]
+    assert output["Value"]["Fn::GetAtt"][0].startswith("Finish")
+
+
+def test_what_cannot_be_delivered_or_handled_is_kept(stage: Stage) -> None:
+    for rule in stage.resources("AWS::Events::Rule").values():
+        for target in rule["Targets"]:
+            assert "DeadLetterConfig" in target
+            assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 21600, "MaximumRetryAttempts": 10}
+    for name in ("Trigger", "Finish"):  # EventBridge calls them asynchronously
+        assert "DeadLetterConfig" in stage.one("AWS::Lambda::Function", name)
+    assert {q["MessageRetentionPeriod"] for q in stage.resources("AWS::SQS::Queue").values()} == {14 * 24 * 3600}
+
+
+def test_eventbridge_may_call_each_target(stage: Stage) -> None:
+    permissions = stage.resources("AWS::Lambda::Permission").values()
+    rules = {permission["SourceArn"]["Fn::GetAtt"][0] for permission in permissions}
+    assert rules == set(stage.resources("AWS::Events::Rule"))
+    assert {permission["Principal"] for permission in permissions} == {"events.amazonaws.com"}

@@ -1,0 +1,210 @@
+"""Who may do what: exactly what is used, in both directions."""
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cfnlint
+import pytest
+
+from tests.infra.conftest import ROOT, Properties, Stage, statements
+
+FUNCTIONS = ("trigger", "prepare", "smoke_test", "finish")
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/connect-batch.html
+NEEDED_BY_SYNC = {
+    "batch:DescribeJobs",
+    "batch:TerminateJob",
+    "events:PutTargets",
+    "events:PutRule",
+    "events:DescribeRule",
+}
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+NEEDED_FOR_LOGS = {
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+}
+
+OWN_LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
+
+# Where the permission is not called like the operation.
+ACTIONS = {
+    ("stepfunctions", "start_execution"): "states:StartExecution",
+    ("sagemaker-runtime", "invoke_endpoint"): "sagemaker:InvokeEndpoint",
+}
+
+
+def test_the_state_machine_may_do_what_its_states_do_and_nothing_else(stage: Stage) -> None:
+    definition = json.loads((ROOT / "statemachine" / "pipeline.asl.json").read_text())
+    needed = set(NEEDED_FOR_LOGS)
+    for state in _tasks(definition):
+        needed |= _actions(state)
+    assert _granted(stage, "StateMachineRole") == needed
+
+
+def test_an_aborted_execution_can_terminate_its_job(stage: Stage) -> None:
+    assert {"batch:DescribeJobs", "batch:TerminateJob"} <= _granted(stage, "StateMachineRole")
+
+
+def test_an_execution_may_submit_the_revision_it_began_with(stage: Stage) -> None:
+    [submit] = [s for s in _statements_of(stage, "StateMachineRole") if "batch:SubmitJob" in s["Action"]]
+    definitions = [str(resource) for resource in submit["Resource"] if ":job-definition/" in str(resource)]
+    assert len(definitions) == 3
+    assert all("':*'" in resource for resource in definitions)
+
+
+def test_roles_are_passed_to_sagemaker_only(stage: Stage) -> None:
+    passing = [s for policy in _policies(stage) for s in statements(policy) if "iam:PassRole" in s["Action"]]
+    [statement] = passing
+    assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+    assert "*" not in statement["Resource"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_do_what_it_calls_and_nothing_else(stage: Stage, name: str) -> None:
+    function = stage.one("AWS::Lambda::Function", "".join(part.title() for part in name.split("_")))
+    needed = OWN_LOG | _calls(ROOT / "lambdas" / name / "handler.py")
+    if "DeadLetterConfig" in function:
+        needed |= {"sqs:SendMessage"}
+    [role, _] = function["Role"]["Fn::GetAtt"]
+    assert _granted(stage, role) == needed
+
+
+def test_every_handler_exists(stage: Stage) -> None:
+    handlers = [function["Handler"] for function in stage.resources("AWS::Lambda::Function").values()]
+    assert sorted(handlers) == sorted(f"lambdas.{name}.handler.handler" for name in FUNCTIONS)
+    for handler in handlers:
+        module, _, function = handler.rpartition(".")
+        tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+        assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_function_gets_the_variables_it_reads_and_no_others(stage: Stage) -> None:
+    for function in stage.resources("AWS::Lambda::Function").values():
+        path = ROOT / f"{function['Handler'].rpartition('.')[0].replace('.', '/')}.py"
+        read = {
+            node.slice.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Subscript)
+            and isinstance(node.slice, ast.Constant)
+            and ast.unparse(node.value) == "os.environ"
+        }
+        assert set(function["Environment"]["Variables"]) == read
+
+
+def test_jobs_reach_only_runs_and_only_training_deletes(stage: Stage) -> None:
+    objects = {"s3:GetObject", "s3:PutObject"}
+    assert _granted(stage, "JobsTrainRole") == objects | {"s3:DeleteObject", "s3:ListBucket"}
+    assert _granted(stage, "JobsValidateRole") == objects | {"s3:ListBucket"}
+    for role in ("JobsTrainRole", "JobsValidateRole"):
+        for statement in _statements_of(stage, role):
+            if statement["Action"] == ["s3:ListBucket"]:
+                assert statement["Condition"] == {"StringLike": {"s3:prefix": "runs/*"}}
+            else:
+                assert all("/runs/*" in str(resource) for resource in statement["Resource"])
+
+
+def test_an_endpoint_reads_models_and_nothing_else_of_the_artifacts(stage: Stage) -> None:
+    [reading] = [s for s in _statements_of(stage, "ModelRole") if "s3:GetObject" in s["Action"]]
+    assert reading["Action"] == ["s3:GetObject"]
+    assert all("/runs/*/model.tar.gz" in str(resource) for resource in reading["Resource"])
+
+
+def test_no_action_is_a_wildcard(stage: Stage) -> None:
+    actions = {a for policy in _policies(stage) for s in statements(policy) for a in s["Action"]}
+    assert not {action for action in actions if "*" in action}
+
+
+def test_only_actions_that_know_no_resources_are_allowed_on_all(stage: Stage) -> None:
+    known = json.loads((Path(cfnlint.__file__).parent / "data/AdditionalSpecs/Policies.json").read_text())
+    for policy in _policies(stage):
+        for statement in statements(policy):
+            if "*" in statement["Resource"]:
+                for action in statement["Action"]:
+                    service, _, operation = action.partition(":")
+                    assert known[service]["Actions"][operation.lower()].get("Resources", []) == [], action
+
+
+def test_functions_publish_to_the_topic_only(stage: Stage) -> None:
+    [publishing] = [s for policy in _policies(stage) for s in statements(policy) if "sns:Publish" in s["Action"]]
+    [resource] = publishing["Resource"]
+    assert resource["Fn::GetStackOutput"]["StackName"].endswith("-alerts")
+
+
+def _policies(stage: Stage) -> list[Properties]:
+    return list(stage.resources("AWS::IAM::Policy").values())
+
+
+def _statements_of(stage: Stage, role: str) -> list[dict[str, Any]]:
+    """The statements of the role whose logical id starts like this, all of its policies together."""
+    found = [
+        statement
+        for policy in _policies(stage)
+        if any(reference["Ref"].startswith(role) for reference in policy["Roles"])
+        for statement in statements(policy)
+    ]
+    assert found, f"no role {role}* has a policy"
+    return found
+
+
+def _granted(stage: Stage, role: str) -> set[str]:
+    return {action for statement in _statements_of(stage, role) for action in statement["Action"]}
+
+
+def _tasks(definition: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for state in definition["States"].values():
+        if state["Type"] == "Task":
+            yield state
+        if "ItemProcessor" in state:
+            yield from _tasks(state["ItemProcessor"])
+
+
+def _actions(task: dict[str, Any]) -> set[str]:
+    """The permissions that a state needs."""
+    resource = task["Resource"].removeprefix("arn:aws:states:::")
+    if resource == "lambda:invoke":
+        return {"lambda:InvokeFunction"}
+    if resource == "batch:submitJob.sync":
+        return {"batch:SubmitJob"} | NEEDED_BY_SYNC
+    sdk, service, operation = resource.split(":")
+    assert sdk == "aws-sdk", f"this test does not know what {resource} needs"
+    passing = {"iam:PassRole"} if "ExecutionRoleArn" in task["Arguments"] else set()
+    return {f"{service}:{operation[0].upper()}{operation[1:]}"} | passing
+
+
+def _calls(module: Path) -> set[str]:
+    """The permissions that a module's calls of its boto3 clients need."""
+    tree = ast.parse(module.read_text())
+    clients = {
+        node.targets[0].id: node.value.args[0].value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == "boto3.client"
+        and isinstance(node.value.args[0], ast.Constant)
+    }
+    assert clients, f"{module} has no boto3 client"
+    needed = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            service = clients.get(ast.unparse(node.func.value))
+            if isinstance(service, str):
+                needed.add(_action_of(service, node.func.attr, {keyword.arg for keyword in node.keywords}))
+    return needed
+
+
+def _action_of(service: str, operation: str, arguments: set[str | None]) -> str:
+    if (service, operation) in ACTIONS:
+        return ACTIONS[service, operation]
+    suffix = "Version" if "VersionId" in arguments else ""
+    return f"{service}:{''.join(part.title() for part in operation.split('_'))}{suffix}"

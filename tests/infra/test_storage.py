@@ -1,0 +1,63 @@
+import pytest
+
+from tests.infra.conftest import Stage, statements
+
+
+def test_no_bucket_is_public_unencrypted_or_unversioned(stage: Stage) -> None:
+    buckets = stage.resources("AWS::S3::Bucket")
+    assert len(buckets) == 3
+    for bucket in buckets.values():
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+        [encryption] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+        [ownership] = bucket["OwnershipControls"]["Rules"]
+        assert ownership == {"ObjectOwnership": "BucketOwnerEnforced"}
+
+
+def test_every_bucket_refuses_plain_http_and_old_tls(stage: Stage) -> None:
+    policies = stage.resources("AWS::S3::BucketPolicy")
+    assert {policy["Bucket"]["Ref"] for policy in policies.values()} == set(stage.resources("AWS::S3::Bucket"))
+    for policy in policies.values():
+        denied = [s["Condition"] for s in statements(policy) if s["Effect"] == "Deny"]
+        assert {"Bool": {"aws:SecureTransport": "false"}} in denied
+        assert {"NumericLessThan": {"s3:TlsVersion": 1.2}} in denied
+
+
+def test_only_the_input_bucket_announces_its_objects(stage: Stage) -> None:
+    announcing = {
+        name[:5]: bucket["NotificationConfiguration"]
+        for name, bucket in stage.resources("AWS::S3::Bucket").items()
+        if "NotificationConfiguration" in bucket
+    }
+    assert announcing == {"Input": {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}}
+
+
+def test_access_to_input_and_artifacts_is_logged(stage: Stage) -> None:
+    for name, bucket in stage.resources("AWS::S3::Bucket").items():
+        assert ("LoggingConfiguration" in bucket) == (not name.startswith("AccessLogs"))
+
+
+def test_old_versions_expire_and_current_artifacts_do_not(stage: Stage) -> None:
+    storage = stage.settings.storage
+    for name, bucket in stage.resources("AWS::S3::Bucket").items():
+        rules = bucket["LifecycleConfiguration"]["Rules"]
+        assert {"NoncurrentDays": storage.recoverable_days} in [r.get("NoncurrentVersionExpiration") for r in rules]
+        assert {"DaysAfterInitiation": 7} in [rule.get("AbortIncompleteMultipartUpload") for rule in rules]
+        expiring = [rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule]
+        assert expiring == ([storage.access_log_days] if name.startswith("AccessLogs") else [])
+
+
+@pytest.mark.parametrize("kind", ["AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"])
+def test_queues_and_topics_refuse_plain_http(stage: Stage, kind: str) -> None:
+    policies = stage.resources(kind)
+    assert policies
+    for policy in policies.values():
+        conditions = [s["Condition"] for s in statements(policy) if s["Effect"] == "Deny"]
+        assert {"Bool": {"aws:SecureTransport": "false"}} in conditions
+
+
+def test_queues_and_topics_are_encrypted(stage: Stage) -> None:
+    assert all(queue["SqsManagedSseEnabled"] for queue in stage.resources("AWS::SQS::Queue").values())
+    assert all("KmsMasterKeyId" in topic for topic in stage.resources("AWS::SNS::Topic").values())
