@@ -1,0 +1,175 @@
+"""A run as a picture for the terminal."""
+
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from cli.history import Stage
+from cli.jobs import Job
+from cli.output import duration, moment
+from cli.progress import SeedProgress, sparkline
+from cli.runs import Run
+from cli.watch import Snapshot
+from contract.catalogue import load_catalogue
+from contract.outcomes import Outcome
+
+_MARKS = {
+    "done": Text("✔", style="green"),
+    "failed": Text("✘", style="red"),
+    "pending": Text("·", style="dim"),
+    "skipped": Text("-", style="dim"),
+}
+_SPINNER = Spinner("dots", style="cyan")
+_JOB_STATES = {
+    "SUBMITTED": "in the queue",
+    "PENDING": "in the queue",
+    "RUNNABLE": "waiting for an instance",
+    "STARTING": "starting",
+    "RUNNING": "running",
+    "SUCCEEDED": "done",
+    "FAILED": "failed",
+}
+_BAR_WIDTH = 28
+
+_NEXT_STEPS = {
+    Outcome.INVALID: "Mend the file and submit it again; `rlpipe validate PATH` checks it without starting anything.",
+    Outcome.REJECTED: "`rlpipe report {run}` shows why. Train longer, with other hyperparameters or more seeds, or "
+    "lower validation.min_return.",
+    Outcome.STOPPED: "`rlpipe submit PATH` starts a new run.",
+    Outcome.LIMIT: "Raise limits.max_hours or limits.max_cost_usd and submit it again.",
+    Outcome.ROLLED_BACK: "`rlpipe report {run}` shows what was validated; the endpoint's log says what it answered.",
+    Outcome.FAILED: "`rlpipe logs {run}` shows everything that its jobs wrote.",
+}
+
+
+def outcome_style(outcome: Outcome | None) -> str:
+    """The colour of an outcome."""
+    if outcome is None:
+        return "cyan"
+    return {Outcome.SUCCEEDED: "green", Outcome.REJECTED: "yellow", Outcome.STOPPED: "yellow"}.get(outcome, "red")
+
+
+def picture(snapshot: Snapshot | None, notice: str, now: datetime) -> RenderableType:
+    """A run while it is watched."""
+    parts: list[RenderableType] = []
+    if snapshot is not None:
+        title = Text.assemble((snapshot.run.run_id, "bold"), f"  {duration(snapshot.seconds(now))}")
+        parts += [title, stages(snapshot, now)]
+    if notice:
+        parts.append(Text(notice, style="yellow"))
+    return Group(*parts)
+
+
+def stages(snapshot: Snapshot, now: datetime) -> RenderableType:
+    """The stages of a run, with the seeds under training and the verdict under validation."""
+    parts: list[RenderableType] = []
+    for stage in snapshot.stages:
+        parts.append(_stage(stage, now))
+        if stage.name == "Train" and stage.started is not None:
+            parts += _training(snapshot)
+        if stage.name == "Validate" and (sentence := _decision(snapshot)):
+            parts.append(Text(f"    {sentence}", style="dim"))
+    return Group(*parts)
+
+
+def ending(snapshot: Snapshot) -> RenderableType:
+    """How a run ended and what to do now."""
+    outcome = snapshot.outcome
+    assert outcome is not None, "only a run that is over has an ending"
+    run_id = snapshot.run.run_id
+    parts: list[RenderableType] = [Text.assemble((outcome, f"bold {outcome_style(outcome)}"), f"  {outcome.meaning}")]
+    if snapshot.reason:
+        parts.append(
+            Text(f"Reason: {snapshot.reason}" if "\n" not in snapshot.reason else f"Reasons:\n{snapshot.reason}")
+        )
+    tail = (snapshot.ending or {}).get("log_tail") or []
+    if tail and outcome is not Outcome.SUCCEEDED:
+        parts += [Text("Last log lines:"), *(Text(f"  {line}", style="dim") for line in tail)]
+    if outcome is Outcome.SUCCEEDED:
+        if snapshot.endpoint:
+            parts.append(Text(f"Ask it: {predict_command(snapshot)}"))
+        parts.append(Text(f"Report: rlpipe report {run_id} --open"))
+    else:
+        parts.append(Text("Next: " + _NEXT_STEPS[outcome].format(run=run_id)))
+    return Group(*parts)
+
+
+def run_table(rows: list[tuple[Run, str, float]]) -> RenderableType:
+    """Runs with their current stage and their seconds."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("run", "state", "outcome", "started"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("duration", justify="right", no_wrap=True)
+    for run, stage, seconds in rows:
+        outcome = Text(run.outcome or "", style=outcome_style(run.outcome))
+        state = run.status.lower() if run.is_over else f"running: {stage}" if stage else "running"
+        table.add_row(run.run_id, state, outcome, moment(run.started), duration(seconds))
+    return table
+
+
+def predict_command(snapshot: Snapshot) -> str:
+    """A command that asks the endpoint for an action, with an observation of the right form where that is short."""
+    observation: Any = "..."
+    environment = ((snapshot.specification or {}).get("specification") or {}).get("environment") or {}
+    known = load_catalogue().environments.get(environment.get("id", ""))
+    if known is not None and known.observation_space.type == "Discrete":
+        observation = 0
+    elif known is not None and known.observation_space.shape and len(known.observation_space.shape) == 1:
+        size = known.observation_space.shape[0]
+        observation = [0] * size if size <= 32 else "..."
+    text = str(observation).replace(" ", "") if observation != "..." else "[...]"
+    return f"rlpipe predict {snapshot.endpoint} --observation '{text}'"
+
+
+def _stage(stage: Stage, now: datetime) -> RenderableType:
+    seconds = stage.seconds(now)
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=1)
+    row.add_column(width=11)
+    row.add_column()
+    mark: RenderableType = _SPINNER if stage.state == "current" else _MARKS[stage.state]
+    style = {"current": "bold", "pending": "dim", "skipped": "dim"}.get(stage.state, "")
+    row.add_row(mark, Text(stage.name, style=style), Text("" if seconds is None else duration(seconds), style="dim"))
+    return row
+
+
+def _training(snapshot: Snapshot) -> list[RenderableType]:
+    if not any(job.name.startswith("seed-") for job in snapshot.jobs):
+        return []
+    table = Table.grid(padding=(0, 1))
+    for _ in range(7):
+        table.add_column(no_wrap=True)
+    for job in snapshot.jobs:
+        word, _, number = job.name.partition("-")
+        if word == "seed" and number.isdigit():
+            table.add_row(*_seed(int(number), job, snapshot.progress.seeds.get(int(number))))
+    return [table]
+
+
+def _seed(number: int, job: Job, progress: SeedProgress | None) -> list[RenderableType]:
+    name = Text(f"    seed {number}")
+    if progress is None or not progress.total_timesteps:
+        return [name, Text(_JOB_STATES.get(job.status, job.status.lower()), style="dim")]
+    bar = ProgressBar(total=progress.total_timesteps, completed=progress.timesteps, width=_BAR_WIDTH)
+    ended = job.status in ("SUCCEEDED", "FAILED")
+    left = "" if ended or progress.seconds_left is None else f"{duration(progress.seconds_left)} left"
+    mean = "" if progress.mean_return is None else f"mean return {progress.mean_return:.1f}"
+    return [
+        name,
+        bar,
+        Text(f"{progress.fraction:4.0%}"),
+        Text(f"{progress.steps_per_second:,.0f} steps/s", style="dim"),
+        Text(_JOB_STATES[job.status] if job.status == "FAILED" else left, style="dim"),
+        Text(mean),
+        Text(sparkline(progress.returns), style="green"),
+    ]
+
+
+def _decision(snapshot: Snapshot) -> str:
+    decision: Any = snapshot.verdict or snapshot.progress.validated
+    return "" if decision is None else str(decision["reason"])
