@@ -11,7 +11,8 @@ from rich.text import Text
 
 from cli.history import Stage
 from cli.jobs import Job
-from cli.output import duration, moment
+from cli.narrate import log_text
+from cli.output import duration, moment, stdout
 from cli.progress import SeedProgress, sparkline
 from cli.runs import Run
 from cli.watch import Snapshot
@@ -34,7 +35,9 @@ _JOB_STATES = {
     "SUCCEEDED": "done",
     "FAILED": "failed",
 }
-_BAR_WIDTH = 28
+_BAR_WIDTH = 16
+_BESIDE_THE_SPARKLINE = 76
+"""Columns that the rest of a seed's line takes."""
 
 _NEXT_STEPS = {
     Outcome.INVALID: "Mend the file and submit it again; `rlpipe validate PATH` checks it without starting anything.",
@@ -72,8 +75,8 @@ def stages(snapshot: Snapshot, now: datetime) -> RenderableType:
         parts.append(_stage(stage, now))
         if stage.name == "Train" and stage.started is not None:
             parts += _training(snapshot)
-        if stage.name == "Validate" and (sentence := _decision(snapshot)):
-            parts.append(Text(f"    {sentence}", style="dim"))
+        if stage.name == "Validate" and snapshot.decision:
+            parts.append(Text(f"    {snapshot.decision}", style="dim"))
     return Group(*parts)
 
 
@@ -83,19 +86,17 @@ def ending(snapshot: Snapshot) -> RenderableType:
     assert outcome is not None, "only a run that is over has an ending"
     run_id = snapshot.run.run_id
     parts: list[RenderableType] = [Text.assemble((outcome, f"bold {outcome_style(outcome)}"), f"  {outcome.meaning}")]
-    if snapshot.reason:
-        parts.append(
-            Text(f"Reason: {snapshot.reason}" if "\n" not in snapshot.reason else f"Reasons:\n{snapshot.reason}")
-        )
-    tail = (snapshot.ending or {}).get("log_tail") or []
-    if tail and outcome is not Outcome.SUCCEEDED:
-        parts += [Text("Last log lines:"), *(Text(f"  {line}", style="dim") for line in tail)]
     if outcome is Outcome.SUCCEEDED:
         if snapshot.endpoint:
             parts.append(Text(f"Ask it: {predict_command(snapshot)}"))
         parts.append(Text(f"Report: rlpipe report {run_id} --open"))
-    else:
-        parts.append(Text("Next: " + _NEXT_STEPS[outcome].format(run=run_id)))
+        return Group(*parts)
+    if snapshot.reason:
+        title, separator = ("Reasons", "\n") if "\n" in snapshot.reason else ("Reason", " ")
+        parts.append(Text(f"{title}:{separator}{snapshot.reason}"))
+    if tail := (snapshot.ending or {}).get("log_tail"):
+        parts += [Text("Last log lines:"), *(Text(f"  {log_text(line)}", style="dim") for line in tail)]
+    parts.append(Text("Next: " + _NEXT_STEPS[outcome].format(run=run_id)))
     return Group(*parts)
 
 
@@ -158,7 +159,8 @@ def _seed(number: int, job: Job, progress: SeedProgress | None) -> list[Renderab
     bar = ProgressBar(total=progress.total_timesteps, completed=progress.timesteps, width=_BAR_WIDTH)
     ended = job.status in ("SUCCEEDED", "FAILED")
     left = "" if ended or progress.seconds_left is None else f"{duration(progress.seconds_left)} left"
-    mean = "" if progress.mean_return is None else f"mean return {progress.mean_return:.1f}"
+    spark_width = max(4, min(32, stdout.width - _BESIDE_THE_SPARKLINE))
+    mean = "" if progress.mean_return is None else f"return {progress.mean_return:.1f}"
     return [
         name,
         bar,
@@ -166,10 +168,5 @@ def _seed(number: int, job: Job, progress: SeedProgress | None) -> list[Renderab
         Text(f"{progress.steps_per_second:,.0f} steps/s", style="dim"),
         Text(_JOB_STATES[job.status] if job.status == "FAILED" else left, style="dim"),
         Text(mean),
-        Text(sparkline(progress.returns), style="green"),
+        Text(sparkline(progress.returns, spark_width), style="green"),
     ]
-
-
-def _decision(snapshot: Snapshot) -> str:
-    decision: Any = snapshot.verdict or snapshot.progress.validated
-    return "" if decision is None else str(decision["reason"])

@@ -7,8 +7,14 @@ from cli.output import duration
 from cli.progress import SeedProgress
 from cli.watch import Snapshot
 from contract.events import decode
+from contract.outcomes import Outcome
 
-_WORDS = {"done": "done", "failed": "did not pass"}
+_FAILURES = {
+    Outcome.INVALID: "the file was refused",
+    Outcome.REJECTED: "did not pass",
+    Outcome.STOPPED: "stopped",
+    Outcome.LIMIT: "reached a limit",
+}
 
 
 def news(before: Snapshot | None, after: Snapshot, told: dict[int, int], now: datetime) -> Iterator[str]:
@@ -26,9 +32,12 @@ def news(before: Snapshot | None, after: Snapshot, told: dict[int, int], now: da
             continue
         if stage.state == "current":
             yield f"{stage.name}: started"
-        elif stage.state in _WORDS:
+        elif stage.state in ("done", "failed"):
             yield from _of_training(after, told) if stage.name == "Train" else ()
-            yield f"{stage.name}: {_WORDS[stage.state]} after {duration(stage.seconds(now) or 0)}"
+            word = "done" if stage.state == "done" else _FAILURES.get(after.outcome or Outcome.FAILED, "failed")
+            yield f"{stage.name}: {word} after {duration(stage.seconds(now) or 0)}"
+            if stage.name == "Validate" and after.decision:
+                yield f"  {after.decision}"
     yield from _of_training(after, told)
 
 

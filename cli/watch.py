@@ -24,8 +24,8 @@ LONGEST_PAUSE = 30.0
 LOCAL_PATIENCE = 15.0
 """Seconds that this machine's AWS may be silent before it is taken for gone; an account is waited for without end."""
 
-START_SECONDS = 120.0
-"""How long a dropped file may take to start its run."""
+START_SECONDS, LOCAL_START_SECONDS = 120.0, 30.0
+"""How long a dropped file may take to start its run in an account, and on this machine."""
 
 ENDING_SECONDS = 10.0
 """How long to wait for outcome.json after the end: of an aborted run it is written a moment later."""
@@ -53,7 +53,15 @@ class Snapshot:
     @property
     def reason(self) -> str:
         """Why it ended as it did."""
-        return str((self.ending or {}).get("reason") or self.run.cause)
+        recorded = str((self.ending or {}).get("reason", ""))
+        # Whoever stopped it said why to Step Functions.
+        return (self.run.cause or recorded) if self.outcome is Outcome.STOPPED else (recorded or self.run.cause)
+
+    @property
+    def decision(self) -> str:
+        """What validation decided and why, in one sentence, as soon as it is known."""
+        decision: Any = self.verdict or self.progress.validated
+        return "" if decision is None else str(decision["reason"])
 
     @property
     def endpoint(self) -> str | None:
@@ -171,10 +179,11 @@ def follow(
     observer = Observer(deployment, run_id)
     patience = Patience(say, limit=LOCAL_PATIENCE if deployment.is_local else float("inf"), sleep=sleep)
     pause, waited = deployment.poll_seconds, 0.0
+    longest = LOCAL_START_SECONDS if deployment.is_local else START_SECONDS
     while (snapshot := patience(observer.look)) is None:
-        if waited >= START_SECONDS:
+        if waited >= longest:
             raise CliError(
-                f"the run {run_id} has not started {START_SECONDS:.0f} seconds after the drop",
+                f"the run {run_id} has not started {longest:.0f} seconds after the drop",
                 next_step="look at the trigger function's log, and at its dead letters",
             )
         say("dropped; waiting for the run to start")

@@ -45,7 +45,8 @@ class Observations:
     def expected(self) -> str:
         """One observation in words."""
         kind = "whole numbers" if self._types is _INTEGER else "numbers"
-        form = f"a list of shape {list(self.shape)} of {kind}" if self.shape else f"one of the {kind}"
+        sizes = " x ".join(map(str, self.shape))
+        form = f"a list of {sizes} {kind}" if sizes else f"one of the {kind}"
         return f"{form} from {self._low:g} to {self._high:g}"
 
     def read(self, values: list[Any], *, single: bool) -> NDArray[Any]:
@@ -82,7 +83,7 @@ class Observations:
         """The first element that does not fit, in `value` at index `place` of an observation."""
         if inner_shape:
             if not isinstance(value, list) or len(value) != inner_shape[0]:
-                expected = f"a list of {inner_shape[0]}; an observation is {self.expected}"
+                expected = f"a list of {inner_shape[0]}; an observation is {self.expected}" if place else self.expected
                 return RefusalError(400, field=field, given=describe(value), expected=expected)
             for index, item in enumerate(value):
                 wrong = self._first_wrong(item, f"{field}[{index}]", (*place, index), inner_shape[1:])

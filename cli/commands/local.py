@@ -19,6 +19,9 @@ from contract.outcomes import ExitCode
 if TYPE_CHECKING:
     from embedded_aws.lifecycle import Running
 
+_DONE_MARK = "✅"
+"""How the CDK command line begins the line of a stack that is deployed."""
+
 app = typer.Typer(help="The embedded AWS of this machine.", no_args_is_help=True)
 
 
@@ -74,8 +77,7 @@ def status(as_json: AsJson = False) -> None:
 
     running = lifecycle.status(_state_folder())
     if as_json:
-        known = {"endpoint_url": running.endpoint_url, "pid": running.pid, "started_at": running.started_at}
-        output.document({"up": True, **known} if running else {"up": False})
+        output.document({"up": running is not None, **(_known(running) if running else {})})
     elif running is None:
         output.stdout.print("The embedded AWS is not up; `rlpipe local up` starts it.")
     else:
@@ -102,6 +104,10 @@ def env(as_json: AsJson = False) -> None:
         output.stdout.print(f"export {name}={shlex.quote(value)}", markup=False)
 
 
+def _known(running: "Running") -> dict[str, object]:
+    return {"endpoint_url": running.endpoint_url, "pid": running.pid, "started_at": running.started_at}
+
+
 def _environment(running: "Running") -> dict[str, str]:
     """What a shell needs to reach this AWS and this deployment."""
     from embedded_aws import lifecycle
@@ -118,9 +124,9 @@ def _environment(running: "Running") -> dict[str, str]:
 
 @contextmanager
 def _deploying(endpoint_url: str) -> Iterator[Callable[[str], None]]:
-    """Show what the deployment says: its last line in a terminal, every line anywhere else."""
+    """Show what the deployment says: its last line in a terminal, the stacks that are done anywhere else."""
     if not output.stderr.is_terminal:
-        yield lambda line: output.stderr.print(line, markup=False) if line else None
+        yield lambda line: output.stderr.print(line, markup=False) if line.startswith(_DONE_MARK) else None
         return
     title = f"Deploying to {endpoint_url}"
     with output.stderr.status(title) as shown:
