@@ -5,6 +5,7 @@ renames or reshapes one stops the emulator with a message that names it, instead
 """
 
 import asyncio
+import contextvars
 import importlib
 import importlib.metadata
 import json
@@ -35,8 +36,9 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "services.cloudwatch_logs": ("_log_groups", "_create_log_group", "_create_log_stream", "_put_log_events"),
     "services.ec2": ("_addresses", "_nat_gateways"),
     "services.ecr": ("_describe_images",),
-    "services.eventbridge": ("_put_events",),
+    "services.eventbridge": ("_dispatch_event", "_put_events"),
     "services.lambda_svc": ("_functions", "_execute_function_warm"),
+    "services.s3": ("_fire_s3_event",),
     "services.stepfunctions": (
         "_AWS_SDK_ERROR_CODE_OVERRIDES",
         "_AWS_SDK_ERROR_PREFIX",
@@ -176,6 +178,33 @@ def put_event(source: str, detail_type: str, detail: dict[str, Any], resources: 
     """Publish an event of an AWS service on the default bus."""
     entry = {"Source": source, "DetailType": detail_type, "Detail": json.dumps(detail), "Resources": resources}
     private("services.eventbridge", "_put_events")({"Entries": [entry]}, allow_aws_source=True)
+
+
+def name_versions_in_events() -> None:
+    """Give S3's events on EventBridge the `version-id` that they carry for objects of a versioned bucket.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    """
+    version: contextvars.ContextVar[str | None] = contextvars.ContextVar("version", default=None)
+    fire = private("services.s3", "_fire_s3_event")
+    dispatch = private("services.eventbridge", "_dispatch_event")
+
+    def fire_with_version(*args: Any, **kwargs: Any) -> None:
+        token = version.set(kwargs.get("version_id"))
+        try:
+            fire(*args, **kwargs)
+        finally:
+            version.reset(token)
+
+    def dispatch_with_version(event: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if event.get("Source") == "aws.s3" and version.get():
+            detail = json.loads(event["Detail"])
+            detail["object"]["version-id"] = version.get()
+            event = {**event, "Detail": json.dumps(detail)}
+        return dispatch(event, *args, **kwargs)
+
+    replace("services.s3", "_fire_s3_event", fire_with_version)
+    replace("services.eventbridge", "_dispatch_event", dispatch_with_version)
 
 
 def put_metric(namespace: str, name: str, value: float, unit: str, dimensions: dict[str, str]) -> None:

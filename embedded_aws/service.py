@@ -56,6 +56,7 @@ def install(settings: Settings, groups: Groups) -> None:
     cloudformation.register(settings, batch, models)
     hooks.know_images(lambda tag: is_asset(tag, settings.assemblies))
     hooks.report_lambda_errors_as_aws_does()
+    hooks.name_versions_in_events()
     threading.Thread(target=hooks.load_models, name="load-models", daemon=True).start()
 
 
