@@ -25,6 +25,9 @@ class Settings:
     startup_seconds: float = 60.0
     """Seconds a serving container has to answer /ping, unless its endpoint configuration names another limit."""
 
+    wait_scale: float = 0.05
+    """What a state machine's waits and retry intervals are multiplied by: here an endpoint is up within a second."""
+
     @property
     def endpoint_url(self) -> str:
         """The one URL all services answer at."""

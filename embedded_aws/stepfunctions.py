@@ -218,10 +218,11 @@ class StepFunctions:
 
     def _sleep(self, seconds: float) -> None:
         scope = scopes.current()
+        scaled = max(0.0, seconds * self._settings.wait_scale)
         if scope:
-            scope.wait(max(0.0, seconds))
+            scope.wait(scaled)
         else:
-            threading.Event().wait(max(0.0, seconds))
+            threading.Event().wait(scaled)
 
     def _assign(
         self, state: _State, data: Any, context: _State | None, result: Any = None, error_output: Any = None
