@@ -50,13 +50,10 @@ class Jobs(Construct):
                 actions=["s3:GetObject", "s3:PutObject"], resources=[artifacts_bucket.arn_for_objects("runs/*")]
             )
         )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[artifacts_bucket.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": "runs/*"}},
-            )
-        )
+        # Without a condition on the prefix: no condition holds for GetObject, and who may not list is told "denied"
+        # of an object that does not exist, where the trainer must learn that there is no checkpoint yet.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        role.add_to_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[artifacts_bucket.bucket_arn]))
         return role
 
     def _definition(

@@ -108,7 +108,8 @@ def test_jobs_reach_only_runs_and_only_training_deletes(stage: Stage) -> None:
     for role in ("JobsTrainRole", "JobsValidateRole"):
         for statement in _statements_of(stage, role):
             if statement["Action"] == ["s3:ListBucket"]:
-                assert statement["Condition"] == {"StringLike": {"s3:prefix": "runs/*"}}
+                # A condition would turn "no such checkpoint" into "access denied".
+                assert "Condition" not in statement
             else:
                 assert all("/runs/*" in str(resource) for resource in statement["Resource"])
 
