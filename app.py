@@ -1,6 +1,6 @@
 """The composition root: settings in, stacks out."""
 
-from config.settings import DEFAULT_STAGE, Settings, load_settings
+from config.settings import DEFAULT_STAGE, Settings, SettingsError, load_settings
 from config.toolchain import use_packaged_node
 
 use_packaged_node()  # before the first import of aws_cdk
@@ -50,7 +50,10 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
 
 if __name__ == "__main__":
     app = cdk.App()
-    settings = load_settings(app.node.try_get_context("stage") or DEFAULT_STAGE)
+    try:
+        settings = load_settings(app.node.try_get_context("stage") or DEFAULT_STAGE)
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
     bundle = settings.functions.bundle_dependencies and app.node.try_get_context("bundling") != "off"
     build(app, settings, bundle=bundle)
     app.synth()
