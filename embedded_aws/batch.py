@@ -399,12 +399,13 @@ class Batch:
 
     def _definition(self, reference: str, *, active: bool) -> dict[str, Any]:
         name, _, revision = reference.rpartition("/")[2].partition(":")
-        revisions: list[dict[str, Any]] = self._definitions.get(name, [])
-        for definition in reversed(revisions):
-            if revision and str(definition["revision"]) != revision:
-                continue
-            if not active or definition["status"] == "ACTIVE":
-                return definition
+        candidates = [
+            definition
+            for definition in self._definitions.get(name, [])
+            if revision in ("", str(definition["revision"])) and not (active and definition["status"] != "ACTIVE")
+        ]
+        if candidates:
+            return candidates[-1]
         raise BatchError(f"Job definition {reference} is not found or is not in ACTIVE status")
 
     @staticmethod
