@@ -24,6 +24,7 @@ Build = Callable[..., BaseAlgorithm]
 
 def build(algorithm: str, environment: VecEnv, hyperparameters: Hyperparameters, seed: int) -> BaseAlgorithm:
     """A fresh model of an algorithm, its weights drawn from `seed`."""
+    torch.set_num_threads(1)  # see `threads`; here again, for a process that loaded torch before it
     return MODELS[algorithm](environment, hyperparameters, seed)
 
 
@@ -34,6 +35,7 @@ def rollout_steps(hyperparameters: Hyperparameters) -> int:
 
 def build_policy(observation_space: Any, action_space: Any, hyperparameters: Hyperparameters) -> ActorCriticPolicy:
     """The network alone, with fresh weights, to load trained ones into."""
+    torch.set_num_threads(1)
     kwargs = _policy_kwargs(hyperparameters)
     kwargs["use_sde"] = getattr(hyperparameters, "use_sde", None) or False
     return ActorCriticPolicy(observation_space, action_space, lambda _: 0.0, **kwargs)

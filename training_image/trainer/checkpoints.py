@@ -41,10 +41,13 @@ class Checkpoints:
             return checkpoint
         return None
 
-    def store(self, timesteps: int, parts: Parts, about: dict[str, Any]) -> None:
-        """Write a checkpoint, then remove those beyond the number to keep. One that is there already stays."""
+    def store(self, timesteps: int, parts: Parts, about: dict[str, Any]) -> bool:
+        """Write a checkpoint, then remove those beyond the number to keep.
+
+        Returns False, and writes nothing, when the checkpoint of this step is there already.
+        """
         if timesteps == self._complete:
-            return
+            return False
         folder = _folder(timesteps)
         for name, data in parts.items():
             self._storage.write(f"{folder}/{name}", data)
@@ -57,6 +60,7 @@ class Checkpoints:
         self._storage.write(f"{folder}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
         self._complete = timesteps
         self._remove_old(folder)
+        return True
 
     def _read(self, folder: str) -> Checkpoint:
         document = self._storage.read(f"{folder}/{MANIFEST}")

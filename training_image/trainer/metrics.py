@@ -21,25 +21,28 @@ PROGRESS_SECONDS = 0.5
 
 
 class MetricsLog:
-    """The lines of metrics.jsonl."""
+    """The lines of metrics.jsonl. Which updates have one depends on their steps only, so resuming changes nothing."""
 
-    def __init__(self, document: bytes | None = None, *, up_to: int = 0) -> None:
-        """Continue a file of an earlier attempt, as far as the step training resumes at."""
+    def __init__(self, *, steps_per_update: int, document: bytes | None = None, up_to: int = 0) -> None:
+        """Continue `document`, the file of an earlier attempt, as far as the step that training resumes at."""
         lines = [json.loads(line) for line in (document or b"").splitlines()]
+        self._steps_per_update = steps_per_update
         self._lines: list[dict[str, Any]] = [line for line in lines if line["timesteps"] <= up_to]
-        self._stride = max((line.get("updates", 1) for line in self._lines), default=1)
-        self._skipped = 0
+        # Of every n-th update the first that has a line is the n-th.
+        self._every = self._update(self._lines[0]) if self._lines else 1
 
     def add(self, line: dict[str, Any]) -> None:
         """Take the line of an update, or pass it over."""
-        self._skipped += 1
-        if self._skipped < self._stride:
+        if self._update(line) % self._every:
             return
-        self._skipped = 0
-        self._lines.append(line | {"updates": self._stride})
+        self._lines.append(line)
         if len(self._lines) > MAX_LINES:
-            self._lines = self._lines[1::2]
-            self._stride *= 2
+            self._every *= 2
+            self._lines = [line for line in self._lines if self._update(line) % self._every == 0]
+
+    def _update(self, line: dict[str, Any]) -> int:
+        number: int = line["timesteps"] // self._steps_per_update
+        return number
 
     def encode(self) -> bytes:
         """The file's content."""
@@ -65,12 +68,8 @@ class Metrics(BaseCallback):
         self._total = total
         self._seconds = seconds
         self._progress = progress
-        self._updated_at = 0
-        self._told = -math.inf
-
-    def _on_training_start(self) -> None:
-        self._begun = self._told = time.monotonic()
-        self._begun_at = self._updated_at = self.model.num_timesteps
+        self._begun: float | None = None
+        self._told = 0.0
 
     def _on_step(self) -> bool:
         now = time.monotonic()
@@ -80,6 +79,9 @@ class Metrics(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
+        if self._begun is None:  # only now is a resumed model where it was
+            self._begun = self._told = time.monotonic()
+            self._begun_at = self._updated_at = self.model.num_timesteps
         self._take()
 
     def _on_training_end(self) -> None:
@@ -108,6 +110,8 @@ class Metrics(BaseCallback):
     @property
     def steps_per_second(self) -> float:
         """Mean speed of this attempt."""
+        if self._begun is None:
+            return 0.0
         return (self.model.num_timesteps - self._begun_at) / max(time.monotonic() - self._begun, 1e-9)
 
     def _take(self) -> None:

@@ -7,7 +7,6 @@ environments are in it. Nothing here is pickled, so reading a part cannot run co
 import json
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load, save
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -102,7 +101,7 @@ def _is_optimiser(entries: dict[str, Any]) -> bool:
 
 def _running(tensors: dict[str, torch.Tensor], name: str) -> RunningMeanStd:
     statistics = RunningMeanStd()
-    statistics.mean = np.array(tensors[f"{name}.mean"])
-    statistics.var = np.array(tensors[f"{name}.variance"])
+    statistics.mean = tensors[f"{name}.mean"].numpy()
+    statistics.var = tensors[f"{name}.variance"].numpy()
     statistics.count = float(tensors[f"{name}.count"])
     return statistics

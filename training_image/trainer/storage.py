@@ -34,10 +34,6 @@ class Storage(Protocol):
         """Put bytes at a key, whole or not at all."""
         ...
 
-    def exists(self, key: str) -> bool:
-        """Whether there is something at a key."""
-        ...
-
     def keys(self, prefix: str) -> list[str]:
         """All keys below a folder, sorted."""
         ...
@@ -79,7 +75,7 @@ class LocalStorage:
     def read(self, key: str) -> bytes | None:
         try:
             return (self._root / key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
     def write(self, key: str, data: bytes) -> None:
@@ -96,9 +92,6 @@ class LocalStorage:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-
-    def exists(self, key: str) -> bool:
-        return (self._root / key).is_file()
 
     def keys(self, prefix: str) -> list[str]:
         files = (path for path in (self._root / prefix).rglob("*") if path.is_file())
@@ -135,9 +128,6 @@ class S3Storage:
 
     def write(self, key: str, data: bytes) -> None:
         self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=data)
-
-    def exists(self, key: str) -> bool:
-        return self._key(key) in self._objects(self._key(key))
 
     def keys(self, prefix: str) -> list[str]:
         start = len(self._prefix) + 1 if self._prefix else 0

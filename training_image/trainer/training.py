@@ -92,7 +92,9 @@ class _Training:
         Distribution.set_default_validate_args(False)
         self.model = _build_model(plan)
         self._metrics_log = MetricsLog(
-            storage.read(METRICS) if resume else None, up_to=resume.timesteps if resume else 0
+            steps_per_update=algorithms.rollout_steps(plan.hyperparameters),
+            document=storage.read(METRICS) if resume else None,
+            up_to=resume.timesteps if resume else 0,
         )
         self._metrics = Metrics(
             self._metrics_log,
@@ -119,8 +121,8 @@ class _Training:
             resume=self._resume.parts if self._resume else None,
             at_start=self._segment_starts,
         )
-        # The supervisor comes first: what a segment starts with must be finite before it is kept.
-        callback = CallbackList([self._supervisor, segments, self._metrics])
+        # In this order: what a segment starts with must be finite, and in the metrics, before it is kept.
+        callback = CallbackList([self._supervisor, self._metrics, segments])
         try:
             self.model.learn(total, callback=callback, log_interval=None)  # type: ignore[arg-type]
         finally:
@@ -154,9 +156,9 @@ class _Training:
         timesteps, parts = self._latest
         self._save_metrics()
         about = {"identity": self._plan.identity, "seconds": round(self._limits.seconds, 3)}
-        self._checkpoints.store(timesteps, parts, about)
+        if self._checkpoints.store(timesteps, parts, about):
+            self._reporter.report(Checkpointed(event="checkpoint", seed=self._plan.seed, timesteps=timesteps))
         self._stored_at = time.monotonic()
-        self._reporter.report(Checkpointed(event="checkpoint", seed=self._plan.seed, timesteps=timesteps))
 
 
 class _Summary:

@@ -1,0 +1,133 @@
+"""Small trainings, and what to ask of them."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from contract.catalogue import load_catalogue
+from contract.events import Event
+from contract.layout import CHECKPOINTS, MODEL
+from contract.run import CheckpointSection, LimitsSection, ResolvedRun, RunSpecification, Source, resolve
+from training_image.trainer.plan import Plan, plan_by_hand
+from training_image.trainer.stopping import Signals
+from training_image.trainer.storage import LocalStorage
+from training_image.trainer.training import Result, train
+
+ROOT = Path(__file__).parents[3]
+
+SMALL = {"n_envs": 2, "n_steps": 200, "batch_size": 200, "n_epochs": 2, "net_arch": [8]}
+"""With 200-step episodes: segments of 1600 steps, 4 updates each."""
+
+
+def small_plan(
+    environment: str = "CartPole-v0",
+    *,
+    timesteps: int = 4800,
+    seed: int = 0,
+    every_seconds: float | None = 0.0,
+    keep: int = 100,
+    limits: dict[str, Any] | None = None,
+    **hyperparameters: Any,
+) -> Plan:
+    """A training of a second. Checkpoints come at every segment: less time between them than a run file may ask for."""
+    document = {
+        "environment": {"id": environment},
+        "algorithm": {"hyperparameters": SMALL | hyperparameters},
+        "timesteps": timesteps,
+    }
+    plan = plan_by_hand("run", document, seed)
+    specification = plan.specification.model_copy(
+        update={
+            "checkpoint": CheckpointSection.model_construct(every_seconds=every_seconds, keep=keep),
+            "limits": LimitsSection.model_validate(limits or {}),
+        }
+    )
+    return Plan(run_id="run", specification=specification, seed=seed, hyperparameters=plan.hyperparameters)
+
+
+class Recorder:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.lines: list[str] = []
+
+    def report(self, event: Event) -> None:
+        self.events.append(event)
+
+    def log(self, text: str) -> None:
+        self.lines.append(text)
+
+    def close(self) -> None:
+        pass
+
+    def of(self, name: str) -> list[Any]:
+        return [event for event in self.events if event["event"] == name]
+
+
+class Killed(BaseException):
+    """Nothing in the trainer catches it, as nothing catches SIGKILL."""
+
+
+class KilledAt(Recorder):
+    """Ends training, without a word, when a checkpoint at this step or later was reported."""
+
+    def __init__(self, timesteps: int) -> None:
+        super().__init__()
+        self._timesteps = timesteps
+
+    def report(self, event: Event) -> None:
+        super().report(event)
+        if event["event"] == "checkpoint" and event["timesteps"] >= self._timesteps:
+            raise Killed
+
+
+def run(plan: Plan, folder: Path, reporter: Recorder | None = None, signals: Signals | None = None) -> Result:
+    """Train in this process."""
+    return train(plan, LocalStorage(folder), reporter or Recorder(), signals or Signals())
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of all that training ended with: weights, optimiser, counters, normaliser."""
+    newest = max((folder / CHECKPOINTS).iterdir())
+    parts = [*sorted(newest.glob("*.safetensors")), *sorted((folder / MODEL).glob("*.safetensors"))]
+    counters = json.loads((newest / "counters.json").read_text())
+    # Monitor notes at what second of the process an episode ended; everything else must be the same.
+    for episode in counters["ep_info_buffer"]:
+        del episode["t"]
+    digest = hashlib.sha256(json.dumps(counters).encode())
+    for part in parts:
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
+
+
+def checkpoints(folder: Path) -> list[int]:
+    """The steps of the checkpoints there are, complete or not."""
+    return sorted(int(path.name) for path in (folder / CHECKPOINTS).iterdir())
+
+
+def script(name: str, *arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    """Run a script as a person does."""
+    command = [sys.executable, str(ROOT / "training_image" / name), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+def write_run(folder: Path, *, seeds: list[int] | None = None, **sections: Any) -> ResolvedRun:
+    """A prepared run in a local folder."""
+    document = {"environment": {"id": "CartPole-v0"}, "timesteps": 4800, "seeds": seeds or [0], **sections}
+    document.setdefault("algorithm", {"hyperparameters": SMALL})
+    specification = RunSpecification.parse(json.dumps(document))
+    prepared = ResolvedRun(
+        run_id="small-0123456789ab",
+        experiment="small",
+        source=Source(bucket="input", key="small/run.yaml", version_id="v1"),
+        specification=resolve(specification, experiment="small", catalogue=load_catalogue()),
+        submitted_at="2026-01-01T00:00:00+00:00",
+        versions={},
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(prepared.model_dump_json())
+    return prepared

@@ -1,0 +1,101 @@
+"""Many copies of an environment, as Stable-Baselines3 wants them."""
+
+import gymnasium
+import numpy as np
+import pytest
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from training_image.trainer import environments
+from training_image.trainer.errors import UsageError
+from training_image.trainer.native import NativeVecEnv
+
+
+def test_native_form_where_gymnasium_has_one() -> None:
+    assert isinstance(environments.make("CartPole-v1", {}, 4), NativeVecEnv)
+    assert isinstance(environments.make("Acrobot-v1", {}, 4), DummyVecEnv)
+
+
+def test_native_steps_equal_single_ones() -> None:
+    """Every episode, step for step, against Gymnasium's own single environment begun in the same state."""
+    native = environments.make("CartPole-v1", {}, 3)
+    native.seed(7)
+    observations = np.asarray(native.reset())
+    assert isinstance(native, NativeVecEnv)
+    singles = [gymnasium.make("CartPole-v1") for _ in range(3)]
+    generator = np.random.default_rng(0)
+    finished = 0
+
+    def begin(copy: int) -> None:
+        singles[copy].reset(seed=0)
+        singles[copy].unwrapped.state = native._environment.state[:, copy].copy()  # type: ignore[attr-defined]
+
+    for copy in range(3):
+        begin(copy)
+    for _ in range(300):
+        actions = generator.integers(0, 2, size=3)
+        observations, rewards, dones, infos = native.step(actions)
+        for copy in range(3):
+            expected, reward, terminated, truncated, _ = singles[copy].step(actions[copy])
+            assert dones[copy] == (terminated or truncated)
+            assert rewards[copy] == reward
+            if dones[copy]:
+                finished += 1
+                np.testing.assert_array_equal(infos[copy]["terminal_observation"], expected)
+                assert infos[copy]["TimeLimit.truncated"] == (truncated and not terminated)
+                assert np.abs(observations[copy]).max() <= 0.05  # the next episode has begun in the same step
+                begin(copy)
+            else:
+                np.testing.assert_array_equal(observations[copy], expected)
+    assert finished > 20
+
+
+def test_native_episodes_report_return_length_and_time_limit() -> None:
+    native = environments.make("CartPole-v0", {}, 2)
+    native.seed(3)
+    observations = np.asarray(native.reset())
+    episodes = []
+    for _ in range(450):
+        # A hand-made balancing rule, good for more than 200 steps.
+        _, velocity, angle, rotation = observations.T
+        actions = (angle + 0.3 * rotation + 0.05 * velocity > 0).astype(np.int64)
+        observations, _, dones, infos = native.step(actions)
+        episodes += [infos[copy] for copy in np.flatnonzero(dones)]
+    assert len(episodes) >= 4
+    for info in episodes:
+        assert info["TimeLimit.truncated"]
+        assert (info["episode"]["r"], info["episode"]["l"]) == (200.0, 200)
+
+
+def test_the_same_seed_gives_the_same_episodes() -> None:
+    for name in ("CartPole-v1", "Acrobot-v1"):
+        firsts = []
+        for seed in (1, 1, 2):
+            environment = environments.make(name, {}, 2)
+            environment.seed(seed)
+            firsts.append(np.asarray(environment.reset()))
+        np.testing.assert_array_equal(firsts[0], firsts[1])
+        assert not np.array_equal(firsts[0], firsts[2])
+
+
+def test_constructor_arguments_reach_the_environment() -> None:
+    penalised = environments.make("CartPole-v1", {"sutton_barto_reward": True}, 1)
+    penalised.reset()
+    assert penalised.step(np.array([0]))[1][0] == 0
+    slippery = environments.make("FrozenLake-v1", {"map_name": "8x8"}, 1)
+    assert slippery.observation_space.n == 64  # type: ignore[attr-defined]
+
+
+def test_an_environment_without_a_time_limit_gets_one() -> None:
+    walk = environments.make("CliffWalking-v1", {}, 1)
+    walk.reset()
+    lengths = []
+    for _ in range(environments.TIME_LIMIT):
+        _, _, dones, infos = walk.step(np.array([3]))  # left, into the wall, for ever
+        if dones[0]:
+            lengths.append(infos[0]["episode"]["l"])
+    assert lengths == [environments.TIME_LIMIT]
+
+
+def test_one_that_cannot_be_built_is_refused_with_the_reason() -> None:
+    with pytest.raises(UsageError, match=r"FrozenLake-v1 cannot be built.*nowhere"):
+        environments.make("FrozenLake-v1", {"map_name": "nowhere"}, 1)

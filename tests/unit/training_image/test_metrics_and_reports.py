@@ -1,0 +1,150 @@
+"""metrics.jsonl, progress, and how they look to a person."""
+
+import io
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.events import Ended, Progress, Started
+from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, run, small_plan
+from training_image.trainer import charts
+from training_image.trainer.bar import BarReporter
+from training_image.trainer.metrics import MAX_LINES, PROGRESS_SECONDS, MetricsLog
+from training_image.trainer.reporting import LineReporter, by_hand
+
+
+def progress(timesteps: int, **more: Any) -> Progress:
+    return Progress(
+        event="progress",
+        seed=0,
+        timesteps=timesteps,
+        total_timesteps=1000,
+        steps_per_second=1234.5,
+        seconds_left=3.0,
+        **more,
+    )
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_resumed_run_leaves_one_line_for_every_update(tmp_path: Path) -> None:
+    plan = small_plan()
+    with pytest.raises(Killed):
+        run(plan, tmp_path, KilledAt(3200))
+    run(plan, tmp_path)
+    steps = [line["timesteps"] for line in lines_of(tmp_path)]
+    assert steps == list(range(400, 4801, 400))
+    seconds = [line["seconds"] for line in lines_of(tmp_path)]
+    assert seconds == sorted(seconds)
+
+
+def test_metrics_of_a_resumed_run_equal_those_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    plan = small_plan()
+    run(plan, tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(plan, tmp_path / "cut", KilledAt(3200))
+    run(plan, tmp_path / "cut")
+    whole, cut = ([line | {"seconds": 0} for line in lines_of(tmp_path / name)] for name in ("whole", "cut"))
+    assert cut == whole
+
+
+def test_a_long_run_has_a_short_evenly_spaced_file() -> None:
+    log = MetricsLog(steps_per_update=10)
+    for update in range(1, 10 * MAX_LINES + 1):
+        log.add({"timesteps": 10 * update})
+    steps = [json.loads(line)["timesteps"] for line in log.encode().splitlines()]
+    assert MAX_LINES / 2 <= len(steps) <= MAX_LINES
+    assert {later - earlier for earlier, later in pairwise(steps)} == {160}
+
+
+def test_a_continued_file_keeps_its_spacing() -> None:
+    whole, cut = MetricsLog(steps_per_update=1), MetricsLog(steps_per_update=1)
+    for update in range(1, 3 * MAX_LINES):
+        whole.add({"timesteps": update})
+        if update <= 2 * MAX_LINES + 100:
+            cut.add({"timesteps": update})
+    resumed = MetricsLog(steps_per_update=1, document=cut.encode(), up_to=2 * MAX_LINES + 1)
+    for update in range(2 * MAX_LINES + 2, 3 * MAX_LINES):
+        resumed.add({"timesteps": update})
+    assert resumed.encode() == whole.encode()
+
+
+def test_progress_comes_at_most_twice_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[float] = []
+
+    class Clock(Recorder):
+        def report(self, event: Any) -> None:
+            super().report(event)
+            if event["event"] == "progress":
+                times.append(time.monotonic())
+
+    reporter = Clock()
+    run(small_plan(timesteps=12_000), tmp_path, reporter)
+    assert len(times) >= 2
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert all(gap >= PROGRESS_SECONDS * 0.99 for gap in gaps[:-1])  # the last says that it is over
+    last = reporter.of("progress")[-1]
+    assert last["timesteps"] == 12_000
+    assert last["seconds_left"] == 0
+    assert {"mean_return", "mean_length", "losses"} <= set(last)
+
+
+def test_piped_output_is_plain_lines() -> None:
+    stream = io.StringIO()
+    reporter = by_hand(stream)
+    assert isinstance(reporter, LineReporter)
+    reporter.report(Started(event="started", seed=0, timesteps=0, total_timesteps=1000))
+    reporter.report(progress(500, mean_return=21.25))
+    reporter.report(progress(600, mean_return=25.0))  # too soon
+    reporter.report(progress(1000, mean_return=30.0))
+    reporter.report(Ended(event="ended", exit_code=0, reason="trained"))
+    assert stream.getvalue().splitlines() == [
+        "seed 0: training for 1,000 steps",
+        " 50%  500 of 1,000 steps  1,234 steps/s  mean return 21.2  3 s left",
+        "100%  1,000 of 1,000 steps  1,234 steps/s  mean return 30.0  3 s left",
+        "trained",
+    ]
+
+
+def test_a_terminal_gets_a_bar_with_speed_return_and_time_left() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    reporter = by_hand(stream)
+    assert isinstance(reporter, BarReporter)
+    reporter._progress.console.width = 160
+    reporter.report(Started(event="started", seed=0, timesteps=0, total_timesteps=1000))
+    reporter.report(progress(500, mean_return=21.25))
+    reporter.log("a warning")
+    reporter.close()
+    shown = stream.getvalue()
+    assert "a warning" in shown
+    for part in ("500 of 1,000 steps", "1,234 steps/s", "mean return 21.2", "━"):
+        assert part in shown
+
+
+def test_charts_place_values_on_their_scales() -> None:
+    drawn = charts.lines({"a": [(0, 0), (100, 50)]}, x_label="x", y_label="y", threshold=100)
+    left, right = (float(pair.split(",")[1]) for pair in drawn.split('points="')[1].split('"')[0].split())
+    assert left > right, "a higher value lies further up"
+    assert 'class="threshold"' in drawn
+    bars = charts.histogram([1.0, 1.0, 2.0], x_label="x", y_label="y")
+    assert [part.split("<")[0] for part in bars.split("<title>")[1:]] == ["2", "1"]
+
+
+@pytest.mark.parametrize("values", [[500.0] * 100, [0.0, 1e-9], [-1e6, 1e6]])
+def test_charts_take_any_values(values: list[float]) -> None:
+    assert charts.histogram(values, x_label="x", y_label="y", threshold=475.0).count("<rect") >= 1
+    assert "<polyline" in charts.lines({"a": list(enumerate(values))}, x_label="x", y_label="y")
+
+
+def test_charts_escape_what_they_are_given() -> None:
+    assert "<script>" not in charts.lines({"<script>": [(0, 0)]}, x_label="<script>", y_label="y")

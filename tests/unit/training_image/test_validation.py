@@ -1,0 +1,234 @@
+"""What validation decides, and what it leaves behind."""
+
+import io
+import json
+import tarfile
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract.events import decode
+from contract.outcomes import ExitCode
+from contract.policy import Golden
+from contract.verdict import Verdict
+from tests.unit.training_image.helpers import SMALL, Recorder, write_run
+from training_image import train_rl, validate_rl
+from training_image.trainer import validation
+from training_image.trainer.archive import pack
+from training_image.trainer.evaluation import HELD_OUT_SEEDS, MOST_OBSERVATIONS, play
+from training_image.trainer.judging import judge, lower_bound
+from training_image.trainer.model import read
+from training_image.trainer.segments import segment_seed
+from training_image.trainer.served import ServedPolicy
+from training_image.trainer.storage import LocalStorage
+from training_image.trainer.validation import CHOOSING_SEEDS, JUDGING_SEEDS
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two seeds, trained and validated."""
+    folder = tmp_path_factory.mktemp("run")
+    hyperparameters = SMALL | {"learning_rate": 3e-3}
+    write_run(
+        folder,
+        seeds=[1, 5],
+        algorithm={"hyperparameters": hyperparameters},
+        validation={"episodes": 40, "min_return": 30},
+    )
+    for seed in ("1", "5"):
+        assert train_rl.main(["--run", str(folder), "--seed", seed]) == 0
+    assert validate_rl.main(["--run", str(folder)]) == 0
+    return folder
+
+
+def read_verdict(folder: Path) -> Verdict:
+    return Verdict.model_validate_json((folder / "validation" / "verdict.json").read_text())
+
+
+def test_the_verdict_names_the_best_seed_and_its_figures(validated: Path) -> None:
+    verdict = read_verdict(validated)
+    assert verdict.seed == int(max(verdict.candidates, key=lambda seed: verdict.candidates[seed]))
+    assert set(verdict.candidates) == {"1", "5"}
+    assert verdict.episodes == 40
+    assert verdict.onnx_observations >= 10_000
+    assert verdict.min_episode_return <= verdict.lower_bound <= verdict.mean_return <= verdict.max_episode_return
+    assert verdict.passed == (verdict.lower_bound >= 30)
+
+
+def test_validating_again_gives_the_same_bytes(validated: Path) -> None:
+    files = ["validation/verdict.json", "validation/golden.json", "validation/report.html", "model.tar.gz"]
+    before = [(validated / name).read_bytes() for name in files]
+    assert validate_rl.main(["--run", str(validated)]) == 0
+    assert [(validated / name).read_bytes() for name in files] == before
+
+
+def test_the_archive_holds_policy_document_and_golden_at_its_top(validated: Path) -> None:
+    with tarfile.open(validated / "model.tar.gz") as archive:
+        assert archive.getnames() == ["golden.json", "policy.json", "policy.onnx"]
+        document = json.load(archive.extractfile("policy.json"))  # type: ignore[arg-type]
+        golden = archive.extractfile("golden.json").read()  # type: ignore[union-attr]
+    assert golden == (validated / "validation" / "golden.json").read_bytes()
+    assert document["run_id"] == "small-0123456789ab"
+    assert document["observation_space"]["shape"] == [4]
+    assert document["action_space"] == {"type": "Discrete", "shape": [], "dtype": "int64", "n": 2, "start": 0}
+    assert document["verdict"] == read_verdict(validated).model_dump()
+
+
+def test_golden_actions_are_what_the_packed_policy_does(validated: Path) -> None:
+    golden: Golden = json.loads((validated / "validation" / "golden.json").read_text())
+    assert len(golden["observations"]) == 32
+    with tarfile.open(validated / "model.tar.gz") as archive:
+        served = ServedPolicy(archive.extractfile("policy.onnx").read())  # type: ignore[union-attr]
+    actions = served.act(np.array(golden["observations"], dtype=np.float32))
+    assert actions.tolist() == golden["actions"]
+    assert len({json.dumps(observation) for observation in golden["observations"]}) == 32
+
+
+def test_the_report_says_the_verdict_and_loads_nothing(validated: Path) -> None:
+    page = (validated / "validation" / "report.html").read_text()
+    assert read_verdict(validated).reason in page
+    assert "--set n_envs=2" in page
+    assert page.count("<svg") == 2
+    assert "prefers-color-scheme: dark" in page
+
+    class Loads(HTMLParser):
+        found: list[Any] = []  # noqa: RUF012
+
+        def handle_starttag(self, tag: str, attributes: Any) -> None:
+            if tag in ("script", "link", "img", "iframe") or {"src", "href"} & {name for name, _ in attributes}:
+                self.found.append(tag)
+
+    parser = Loads()
+    parser.feed(page)
+    assert parser.found == []
+    assert "url(" not in page
+
+
+def test_a_policy_below_the_threshold_does_not_pass_and_the_job_is_done(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path, timesteps=400, validation={"episodes": 10, "min_return": 195})
+    assert train_rl.main(["--run", str(tmp_path), "--seed", "0"]) == 0
+    assert validate_rl.main(["--run", str(tmp_path)]) == ExitCode.DONE
+    verdict = read_verdict(tmp_path)
+    assert not verdict.passed
+    assert "did not pass" in verdict.reason
+    assert "195 is required" in verdict.reason
+    assert verdict.candidates == {"0": verdict.mean_return}
+    assert (tmp_path / "model.tar.gz").exists()
+    events = [event for line in capfd.readouterr().out.splitlines() if (event := decode(line))]
+    assert [event["event"] for event in events[-2:]] == ["validated", "ended"]
+    assert events[-1]["reason"] == verdict.reason  # type: ignore[typeddict-item]
+
+
+def test_an_export_that_acts_differently_fails_the_run(
+    validated: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Inverted(ServedPolicy):
+        def act(self, observations: Any) -> Any:
+            return 1 - super().act(observations)
+
+    monkeypatch.setattr(validation, "ServedPolicy", Inverted)
+    before = (validated / "model.tar.gz").read_bytes()
+    assert validate_rl.main(["--run", str(validated)]) == ExitCode.FAILED
+    last = decode(capfd.readouterr().out.splitlines()[-1])
+    assert last is not None
+    assert last["event"] == "ended"
+    assert "acts differently" in last["reason"]
+    assert (validated / "model.tar.gz").read_bytes() == before
+
+
+def test_a_seed_that_was_not_trained_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path)
+    assert validate_rl.main(["--run", str(tmp_path)]) == ExitCode.USAGE
+    assert "seed-0/model" in capfd.readouterr().out
+
+
+def verdict_of(returns: list[float], *, min_return: float, confidence: float = 0.95) -> Verdict:
+    return judge(
+        np.array(returns),
+        np.ones(len(returns), dtype=np.int64),
+        seed=0,
+        min_return=min_return,
+        confidence=confidence,
+        onnx_observations=10_000,
+        candidates={"0": 0.0},
+    )
+
+
+def test_the_rule_is_the_lower_bound_and_not_the_mean() -> None:
+    returns = [400.0] * 20 + [500.0] * 80  # mean 480, its standard error 4
+    assert verdict_of(returns, min_return=470).passed
+    verdict = verdict_of(returns, min_return=476)
+    assert verdict.mean_return == 480
+    assert not verdict.passed
+    assert verdict_of(returns, min_return=476, confidence=0.6).passed
+
+
+def test_a_bound_that_is_exactly_the_threshold_passes() -> None:
+    assert verdict_of([475.0] * 10, min_return=475).passed
+    assert not verdict_of([475.0] * 10, min_return=475.0001).passed
+
+
+def test_the_bound_is_near_that_of_the_normal_distribution_and_always_the_same() -> None:
+    returns = np.random.default_rng(1).normal(100, 10, size=400)
+    bound = lower_bound(returns, 0.95)
+    assert bound == pytest.approx(returns.mean() - 1.645 * returns.std() / 20, abs=0.1)
+    assert bound == lower_bound(returns, 0.95)
+
+
+def test_held_out_seeds_are_out_of_reach_of_training() -> None:
+    highest = max(segment_seed(seed, segment) for seed in (0, 1, 2**31 - 1) for segment in range(1000))
+    most_copies, most_episodes = 1024, 10_000  # as the contract bounds them
+    assert highest + most_copies < 2**31 + most_copies <= min(HELD_OUT_SEEDS, CHOOSING_SEEDS)
+    assert CHOOSING_SEEDS + most_episodes <= JUDGING_SEEDS
+
+
+@pytest.mark.parametrize("episodes", [2, 7, 150])
+def test_exactly_as_many_episodes_as_asked_are_played(episodes: int, validated: Path) -> None:
+    policy = read(LocalStorage(validated / "seed-1" / "model"))
+    played = play(policy.graph, "CartPole-v0", {}, episodes=episodes, seed=HELD_OUT_SEEDS)
+    assert len(played.returns) == len(played.lengths) == episodes
+    assert (played.returns == played.lengths).all()  # CartPole gives 1 a step
+    assert len(played.observations) == played.lengths.sum() or len(played.observations) <= MOST_OBSERVATIONS
+    again = play(policy.graph, "CartPole-v0", {}, episodes=episodes, seed=HELD_OUT_SEEDS)
+    np.testing.assert_array_equal(played.returns, again.returns)
+    other = play(policy.graph, "CartPole-v0", {}, episodes=episodes, seed=JUDGING_SEEDS)
+    assert not np.array_equal(played.observations[0], other.observations[0])
+
+
+def test_the_archive_depends_on_its_content_only() -> None:
+    files = {"b": b"2", "a": b"1"}
+    packed = pack(files)
+    assert packed == pack(dict(reversed(files.items())))
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        assert [(member.name, member.mtime, member.uid) for member in archive] == [("a", 0, 0), ("b", 0, 0)]
+
+
+def test_a_recorder_that_is_full_keeps_an_even_spread() -> None:
+    from training_image.trainer.evaluation import _Recorder
+
+    recorder = _Recorder()
+    for step in range(1000):
+        recorder.add(np.full((100, 1), step))
+    steps = recorder.observations[:, 0]
+    assert len(steps) <= MOST_OBSERVATIONS
+    assert steps.min() < 20
+    assert steps.max() > 980
+    assert np.abs(np.diff(np.sort(np.unique(steps)))).max() <= 2
+
+
+def test_nothing_is_reported_before_the_verdict_is_written(validated: Path) -> None:
+    from training_image.trainer.plan import read_run
+
+    class Looks(Recorder):
+        def report(self, event: Any) -> None:
+            super().report(event)
+            assert read_verdict(validated).reason == event["reason"]
+
+    storage = LocalStorage(validated)
+    validation.validate(read_run(storage), storage, reporter := Looks())
+    assert len(reporter.of("validated")) == 1
