@@ -29,8 +29,7 @@ check: setup  ## every gate: formatting, types, import contracts, judges of temp
 	ruff check .
 	mypy
 	lint-imports
-	statelint statemachine/pipeline.asl.json
-	node_modules/.bin/asl-validator --json-path statemachine/pipeline.asl.json
+	pytest --quiet tests/infra/test_judges.py
 
 format: setup  ## format the code
 	ruff format .
@@ -38,6 +37,9 @@ format: setup  ## format the code
 
 catalogue: setup  ## read the environments of the training image into contract/catalogue.json
 	python training_image/catalogue.py
+
+reference: setup  ## write docs/reference/ from the run file's model
+	python -m cli.reference
 
 lock: setup  ## write constraints.txt from what is installed
 	pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

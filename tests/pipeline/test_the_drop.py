@@ -131,7 +131,7 @@ def test_the_ordinary_aws_command_line_works(laptop: Laptop, tmp_path: Path) -> 
     answer = tmp_path / "answer.json"
     run(
         *("sagemaker-runtime", "invoke-endpoint", "--endpoint-name", "by-hand"),
-        *("--content-type", "application/json", "--cli-binary-format", "raw-in-base64-out"),
+        *("--content-type", "application/json"),
         *("--body", '{"observation": [0, 0, 0.1, 0]}', str(answer)),
     )
     assert "action" in json.loads(answer.read_text(encoding="utf-8"))
