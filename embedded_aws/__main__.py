@@ -12,10 +12,13 @@ import sys
 import tempfile
 import uuid
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from embedded_aws.settings import MARKER_VARIABLE, Settings
 from embedded_aws.warden import Warden, sweep
+
+if TYPE_CHECKING:
+    from embedded_aws.service import Groups
 
 
 def main() -> int:
@@ -50,27 +53,28 @@ def _run(settings: Settings, warden: Warden) -> int:
     groups = service.Groups(warden)
     try:
         service.install(settings, groups)
-        asyncio.run(_serve(settings.port))
+        asyncio.run(_serve(settings.port, groups))
     except (hooks.HookError, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201
-        return 1
-    finally:
-        groups.stop_all(patience_seconds=1.5)
-    sys.stdout.flush()
-    os._exit(0)  # Worker threads of ministack must not delay the end; the warden ends what they started.
+    groups.stop_all(patience_seconds=1)
+    return 1
 
 
-async def _serve(port: int) -> None:
+async def _serve(port: int, groups: "Groups") -> None:
+    """Serve until SIGTERM or SIGINT, then end the process. Raises OSError when the port cannot be had."""
     from embedded_aws import hooks
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    serving = asyncio.create_task(hooks.serve(port, stop))
+    serving = asyncio.create_task(hooks.serve(port))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()
+    groups.stop_all(patience_seconds=1)
+    sys.stdout.flush()
+    os._exit(0)  # Nothing here outlives the instance, so nothing is worth waiting for; the warden ends the rest.
 
 
 def _options() -> argparse.Namespace:

@@ -360,17 +360,16 @@ def load_models() -> None:
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
-async def serve(port: int, stop: asyncio.Event) -> None:
-    """Serve on 127.0.0.1 until `stop` is set."""
+async def serve(port: int) -> None:
+    """Serve on 127.0.0.1 for ever."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 75
-    config.graceful_timeout = 0.2
     config.loglevel = "WARNING"
-    await hypercorn_serve(application(), config, shutdown_trigger=stop.wait)
+    await hypercorn_serve(application(), config, shutdown_trigger=asyncio.Event().wait)
 
 
 def error_name(code: str) -> str:

@@ -152,13 +152,9 @@ def stop(state_dir: Path) -> bool:
     if process:
         with contextlib.suppress(psutil.Error):
             process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except psutil.TimeoutExpired:
-                process.kill()
     deadline = time.monotonic() + _STOP_SECONDS
-    while carriers(running.marker) and time.monotonic() < deadline:
-        time.sleep(0.02)  # the instance's warden is at it
+    while (_process_of(running) or carriers(running.marker)) and time.monotonic() < deadline:
+        time.sleep(0.02)  # the instance ends its jobs and servers, and its warden the rest
     sweep(running.marker, set())
     (state_dir / "local.json").unlink(missing_ok=True)
     return process is not None

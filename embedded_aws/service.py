@@ -10,6 +10,7 @@ from typing import Any
 
 from embedded_aws import cloudformation, hooks, sagemaker
 from embedded_aws.batch import Batch, BatchError
+from embedded_aws.clients import s3
 from embedded_aws.images import is_asset
 from embedded_aws.process import GroupRegister, LogShipper
 from embedded_aws.sagemaker import SageMaker
@@ -23,11 +24,14 @@ class Groups:
     def __init__(self, warden: GroupRegister) -> None:
         self._warden = warden
         self._running: set[int] = set()
+        self._stopping = False
 
     def add(self, group: int) -> None:
         """A process group started."""
         self._running.add(group)
         self._warden.add(group)
+        if self._stopping:  # for example a server that was about to be restarted
+            _signal(group, signal.SIGKILL)
 
     def remove(self, group: int) -> None:
         """A process group ended."""
@@ -36,6 +40,7 @@ class Groups:
 
     def stop_all(self, patience_seconds: float) -> None:
         """SIGTERM to all groups, and wait for them a moment; the warden ends what is left."""
+        self._stopping = True
         for group in list(self._running):
             _signal(group, signal.SIGTERM)
         deadline = time.monotonic() + patience_seconds
@@ -57,7 +62,13 @@ def install(settings: Settings, groups: Groups) -> None:
     hooks.know_images(lambda tag: is_asset(tag, settings.assemblies))
     hooks.report_lambda_errors_as_aws_does()
     hooks.name_versions_in_events()
-    threading.Thread(target=hooks.load_models, name="load-models", daemon=True).start()
+    threading.Thread(target=_warm_up, args=(settings,), name="warm-up", daemon=True).start()
+
+
+def _warm_up(settings: Settings) -> None:
+    """Load what the first run would otherwise wait for."""
+    hooks.load_models()
+    s3(settings.endpoint_url)
 
 
 def _batch_response(batch: Batch, operation: str, request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
