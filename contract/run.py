@@ -288,6 +288,14 @@ def _algorithm_problems(specification: RunSpecification, environment: Environmen
         hyperparameters = algorithm.hyperparameters.model_validate(section.hyperparameters)
     except ValidationError as error:
         return [_problem(item, "algorithm", "hyperparameters") for item in error.errors()]
+    if hyperparameters.normalize and observed != "Box":
+        allowed = (
+            f"false: {specification.environment.id} has {observed} observations, and only Box ones are numbers to scale"
+        )
+        return [_refusal("algorithm.hyperparameters.normalize", True, allowed)]
+    if getattr(hyperparameters, "use_sde", None) and space != "Box":
+        allowed = f"false: {specification.environment.id} has {space} actions, and this noise is for Box ones"
+        return [_refusal("algorithm.hyperparameters.use_sde", True, allowed)]
     n_envs, n_steps, batch_size = (getattr(hyperparameters, name, None) for name in ("n_envs", "n_steps", "batch_size"))
     if n_envs and n_steps and batch_size and batch_size > n_envs * n_steps:
         return [

@@ -72,7 +72,7 @@ def _by_hand(options: argparse.Namespace) -> int:
     if summary:
         reporter.log(
             f"{summary['environment']}: mean return {summary['mean_return']:.6g} over {summary['episodes']} held-out "
-            f"episodes (at least {summary['lower_bound']:.6g} with {CONFIDENCE:g} confidence), "
+            f"episodes (at least {summary['lower_bound']:.6g} with {100 * CONFIDENCE:g} % confidence), "
             f"from {summary['min_episode_return']:g} to {summary['max_episode_return']:g}; {summary['checked']}."
         )
     else:

@@ -1,9 +1,10 @@
 """A live progress bar."""
 
+from datetime import timedelta
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from contract.events import Event
 from training_image.trainer.reporting import describe
@@ -15,13 +16,13 @@ class BarReporter:
     def __init__(self, stream: TextIO) -> None:
         self._progress = Progress(
             TextColumn("[bold]seed {task.fields[seed]}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
             TextColumn("[cyan]{task.fields[rate]} steps/s"),
             TextColumn("[green]mean return {task.fields[mean_return]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]} left"),
             console=Console(file=stream),
+            expand=True,
         )
         self._task: TaskID | None = None
 
@@ -33,6 +34,7 @@ class BarReporter:
                 completed=min(event["timesteps"], event["total_timesteps"]),
                 rate=f"{event['steps_per_second']:,.0f}",
                 mean_return="-" if mean is None else f"{mean:.1f}",
+                left=str(timedelta(seconds=round(event["seconds_left"]))),
             )
         elif text := describe(event):
             self.log(text)
@@ -45,10 +47,11 @@ class BarReporter:
                 seed=event["seed"],
                 rate="-",
                 mean_return="-",
+                left="-",
             )
 
     def log(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self._progress.stop()

@@ -35,7 +35,7 @@ def judge(
     passed = bound >= min_return
     reason = (
         f"The policy {'passed' if passed else 'did not pass'}: over {len(returns)} held-out episodes the mean return "
-        f"is {mean:.6g}, and with {confidence:.6g} confidence at least {bound:.6g}; "
+        f"is {mean:.6g}, and with {100 * confidence:.6g} % confidence at least {bound:.6g}; "
         f"{min_return:g} {'was' if passed else 'is'} required."
     )
     return Verdict(

@@ -124,10 +124,11 @@ class Metrics(BaseCallback):
     def _episodes(self) -> dict[str, float]:
         """Of the last 100 finished episodes."""
         episodes = list(self.model.ep_info_buffer or [])
-        if not episodes:
+        mean_return = float(safe_mean([episode["r"] for episode in episodes]))
+        if not math.isfinite(mean_return):  # there are none, or the environment's rewards are no numbers
             return {}
         return {
-            "mean_return": round(float(safe_mean([episode["r"] for episode in episodes])), 4),
+            "mean_return": round(mean_return, 4),
             "mean_length": round(float(safe_mean([episode["l"] for episode in episodes])), 2),
         }
 

@@ -44,7 +44,7 @@ def render(
         subject=escape(f"{specification.algorithm.name.upper()} in {specification.environment.id}"),
         figures=_figures(
             ("mean return", f"{verdict.mean_return:.4g}"),
-            (f"at least, with {verdict.confidence:g} confidence", f"{verdict.lower_bound:.4g}"),
+            (f"at least, with {100 * verdict.confidence:g} % confidence", f"{verdict.lower_bound:.4g}"),
             ("required", f"{threshold:g}"),
             ("held-out episodes", f"{verdict.episodes:,}"),
             ("worst and best episode", f"{verdict.min_episode_return:.4g} to {verdict.max_episode_return:.4g}"),

@@ -127,7 +127,7 @@ def test_a_terminal_gets_a_bar_with_speed_return_and_time_left() -> None:
     reporter.close()
     shown = stream.getvalue()
     assert "a warning" in shown
-    for part in ("500 of 1,000 steps", "1,234 steps/s", "mean return 21.2", "━"):
+    for part in ("500/1,000", "1,234 steps/s", "mean return 21.2", "0:00:03 left", "━"):
         assert part in shown
 
 
