@@ -77,6 +77,8 @@ def describe(event: Event) -> str | None:
     if event["event"] == "started":
         resumed = f", continuing at step {event['timesteps']:,}" if event["timesteps"] else ""
         return f"seed {event['seed']}: training for {event['total_timesteps']:,} steps{resumed}"
+    if event["event"] == "checkpoint":
+        return f"seed {event['seed']}: checkpoint at step {event['timesteps']:,}"
     if event["event"] == "ended":
         return event["reason"]
     return None

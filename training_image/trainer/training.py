@@ -59,7 +59,8 @@ def train(plan: Plan, storage: Storage, reporter: Reporter, signals: Signals) ->
         stop = training.run()
     except Exception as error:
         progress = training.progress if training else None
-        summary.end(ExitCode.FAILED, str(error) or repr(error), limits.seconds, progress)
+        exit_code = ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.FAILED
+        summary.end(exit_code, str(error) or repr(error), limits.seconds, progress)
         raise
     if stop is None:
         model.write(storage.below(MODEL), training.model, plan)
