@@ -36,8 +36,8 @@ _JOB_STATES = {
     "FAILED": "failed",
 }
 _BAR_WIDTH = 16
-_BESIDE_THE_SPARKLINE = 76
-"""Columns that the rest of a seed's line takes."""
+_COLUMNS = (10, _BAR_WIDTH, 4, 14, 11, 12, 0)
+"""Least widths of a seed's line: name, bar, share, speed, time left, return; the sparkline has the rest."""
 
 _NEXT_STEPS = {
     Outcome.INVALID: "Mend the file and submit it again; `rlpipe validate PATH` checks it without starting anything.",
@@ -140,33 +140,26 @@ def _stage(stage: Stage, now: datetime) -> RenderableType:
 
 
 def _training(snapshot: Snapshot) -> list[RenderableType]:
-    if not any(job.name.startswith("seed-") for job in snapshot.jobs):
-        return []
-    table = Table.grid(padding=(0, 1))
-    for _ in range(7):
-        table.add_column(no_wrap=True)
-    for job in snapshot.jobs:
-        word, _, number = job.name.partition("-")
-        if word == "seed" and number.isdigit():
-            table.add_row(*_seed(int(number), job, snapshot.progress.seeds.get(int(number))))
-    return [table]
+    seeds = [(job, number) for job in snapshot.jobs if (number := job.name.removeprefix("seed-")).isdigit()]
+    return [_seed(int(number), job, snapshot.progress.seeds.get(int(number))) for job, number in seeds]
 
 
-def _seed(number: int, job: Job, progress: SeedProgress | None) -> list[RenderableType]:
+def _seed(number: int, job: Job, progress: SeedProgress | None) -> RenderableType:
     name = Text(f"    seed {number}")
     if progress is None or not progress.total_timesteps:
-        return [name, Text(_JOB_STATES.get(job.status, job.status.lower()), style="dim")]
+        return Text.assemble(name, " ", (_JOB_STATES.get(job.status, job.status.lower()), "dim"))
     bar = ProgressBar(total=progress.total_timesteps, completed=progress.timesteps, width=_BAR_WIDTH)
-    ended = job.status in ("SUCCEEDED", "FAILED")
-    left = "" if ended or progress.seconds_left is None else f"{duration(progress.seconds_left)} left"
-    spark_width = max(4, min(32, stdout.width - _BESIDE_THE_SPARKLINE))
-    mean = "" if progress.mean_return is None else f"return {progress.mean_return:.1f}"
-    return [
+    left = "" if progress.seconds_left is None else f"{duration(progress.seconds_left)} left"
+    row = Table.grid(padding=(0, 1))
+    for width in _COLUMNS:
+        row.add_column(no_wrap=True, min_width=width)
+    row.add_row(
         name,
         bar,
         Text(f"{progress.fraction:4.0%}"),
         Text(f"{progress.steps_per_second:,.0f} steps/s", style="dim"),
-        Text(_JOB_STATES[job.status] if job.status == "FAILED" else left, style="dim"),
-        Text(mean),
-        Text(sparkline(progress.returns, spark_width), style="green"),
-    ]
+        Text({"SUCCEEDED": "", "FAILED": "failed"}.get(job.status, left), style="dim"),
+        Text("" if progress.mean_return is None else f"return {progress.mean_return:.1f}"),
+        Text(sparkline(progress.returns, max(4, min(32, stdout.width - sum(_COLUMNS) - len(_COLUMNS)))), style="green"),
+    )
+    return row

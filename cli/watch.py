@@ -130,16 +130,9 @@ class Patience:
         limit: seconds after which it is no longer taken for passing.
     """
 
-    def __init__(
-        self,
-        say: Callable[[str], None],
-        *,
-        limit: float = float("inf"),
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, say: Callable[[str], None], *, limit: float = float("inf")) -> None:
         self._say = say
         self._limit = limit
-        self._sleep = sleep
 
     def __call__(self, action: Callable[[], _Answer]) -> _Answer:
         """The action's answer. Raises its error when that will not pass by itself."""
@@ -151,7 +144,7 @@ class Patience:
                 if not is_passing(error) or waited >= self._limit:
                     raise
                 self._say(f"{_short(error)}; the run goes on, looking again in {pause:.0f} s")
-                self._sleep(pause)
+                wait(pause)
                 waited, pause = waited + pause, min(2 * pause, LONGEST_PAUSE)
             else:
                 if waited:
@@ -164,8 +157,6 @@ def follow(
     run_id: str,
     show: Callable[[Snapshot], None],
     say: Callable[[str], None],
-    *,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Snapshot:
     """Show a run at every look until it is over; answers the last look.
 
@@ -177,7 +168,7 @@ def follow(
         CliError: the run does not start.
     """
     observer = Observer(deployment, run_id)
-    patience = Patience(say, limit=LOCAL_PATIENCE if deployment.is_local else float("inf"), sleep=sleep)
+    patience = Patience(say, limit=LOCAL_PATIENCE if deployment.is_local else float("inf"))
     pause, waited = deployment.poll_seconds, 0.0
     longest = LOCAL_START_SECONDS if deployment.is_local else START_SECONDS
     while (snapshot := patience(observer.look)) is None:
@@ -187,7 +178,7 @@ def follow(
                 next_step="look at the trigger function's log, and at its dead letters",
             )
         say("dropped; waiting for the run to start")
-        sleep(pause)
+        wait(pause)
         waited += pause
     say("")
     since_end = 0.0
@@ -197,8 +188,13 @@ def follow(
             if snapshot.ending is not None or since_end >= ENDING_SECONDS:
                 return snapshot
             since_end += pause
-        sleep(pause)
+        wait(pause)
         snapshot = patience(observer.look) or snapshot
+
+
+def wait(seconds: float) -> None:
+    """Let time pass between two looks."""
+    time.sleep(seconds)
 
 
 def now() -> datetime:

@@ -1,0 +1,50 @@
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import deployment, main, watch
+from tests.unit.cli.fake_aws import ARTIFACTS, INPUT, STATE_MACHINE, FakeAws
+
+
+@dataclass
+class Said:
+    """What a command left behind."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.stdout)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeAws:
+    """An account in memory, with the pipeline deployed; the folder is empty and no time passes."""
+    fake = FakeAws()
+    monkeypatch.setattr(deployment, "_client", lambda _session, service, _url: fake.client(service))
+    monkeypatch.setattr(watch, "wait", lambda _seconds: None)
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    for name, value in (("INPUT_BUCKET", INPUT), ("ARTIFACTS_BUCKET", ARTIFACTS), ("STATE_MACHINE_ARN", STATE_MACHINE)):
+        monkeypatch.setenv(f"RLPIPE_{name}", value)
+    monkeypatch.chdir(tmp_path)
+    return fake
+
+
+@pytest.fixture
+def rlpipe(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run a command line as the shell does."""
+
+    def run(*arguments: str) -> Said:
+        with pytest.raises(SystemExit) as ended:
+            main.main(arguments)
+        captured = capsys.readouterr()
+        code = ended.value.code
+        return Said(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return run

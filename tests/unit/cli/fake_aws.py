@@ -1,0 +1,225 @@
+"""The few AWS calls that `rlpipe` makes, answered from memory in the form that boto3 gives them."""
+
+# ruff: noqa: N803 - the arguments are named as AWS names them
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+INPUT, ARTIFACTS = "in-bucket", "artifacts-bucket"
+STATE_MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:pipeline"
+QUEUE = "arn:aws:batch:us-east-1:000000000000:job-queue/Cpu-1"
+LOG_GROUP = "/rlpipe/jobs"
+BEGAN = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def refusal(code: str, operation: str, message: str = "no", status: int = 400, **more: Any) -> ClientError:
+    """An error as botocore raises it."""
+    response: Any = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+        **more,
+    }
+    return ClientError(response, operation)
+
+
+@dataclass
+class Execution:
+    name: str
+    status: str = "RUNNING"
+    states: list[str] = field(default_factory=list)
+    """The states entered so far, a second apart."""
+    error: str = ""
+    cause: str = ""
+    started: datetime = BEGAN
+
+    @property
+    def stopped(self) -> datetime | None:
+        return None if self.status == "RUNNING" else self.started + timedelta(seconds=len(self.states))
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": number,
+                "type": "TaskStateEntered",
+                "timestamp": self.started + timedelta(seconds=number),
+                "stateEnteredEventDetails": {"name": state},
+            }
+            for number, state in enumerate(self.states)
+        ]
+
+
+@dataclass
+class FakeJob:
+    name: str
+    status: str = "RUNNING"
+    lines: list[str] = field(default_factory=list)
+    earlier_attempts: list[list[str]] = field(default_factory=list)
+
+
+class FakeAws:
+    """One account; `client` is what boto3's would be."""
+
+    def __init__(self) -> None:
+        self.executions: dict[str, Execution] = {}
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.jobs: list[FakeJob] = []
+        self.endpoints: dict[str, Callable[[Any], Any]] = {}
+        self.outputs: dict[str, dict[str, str]] = {}
+        self.calls: list[str] = []
+        self.failures: list[Exception] = []
+        """Raised by the next calls, one each."""
+        self.versions = True
+
+    def client(self, service: str) -> "FakeClient":
+        return FakeClient(self, service)
+
+    def put(self, key: str, document: Any) -> None:
+        self.objects[ARTIFACTS, key] = json.dumps(document).encode()
+
+    # Step Functions ---------------------------------------------------------------------------------------------------
+
+    def _execution(self, arn: str, operation: str) -> Execution:
+        prefix, name = arn.rsplit(":", 1)
+        found = self.executions.get(name)
+        if prefix != STATE_MACHINE.replace(":stateMachine:", ":execution:") or found is None:
+            raise refusal("ExecutionDoesNotExist", operation)
+        return found
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:
+        found = self._execution(executionArn, "DescribeExecution")
+        ended = {"stopDate": found.stopped} if found.stopped else {}
+        failed = {"error": found.error, "cause": found.cause} if found.error or found.cause else {}
+        return {"name": found.name, "status": found.status, "startDate": found.started, **ended, **failed}
+
+    def list_executions(self, *, stateMachineArn: str) -> dict[str, Any]:
+        assert stateMachineArn == STATE_MACHINE
+        listed = [
+            {"name": e.name, "status": e.status, "startDate": e.started, "stopDate": e.stopped}
+            for e in sorted(self.executions.values(), key=lambda e: e.started, reverse=True)
+        ]
+        return {"executions": [{k: v for k, v in item.items() if v is not None} for item in listed]}
+
+    def get_execution_history(
+        self,
+        *,
+        executionArn: str,
+        reverseOrder: bool = False,
+        **_: Any,
+    ) -> dict[str, Any]:
+        events = self._execution(executionArn, "GetExecutionHistory").events
+        return {"events": events[::-1] if reverseOrder else events}
+
+    def describe_state_machine(self, *, stateMachineArn: str) -> dict[str, Any]:
+        assert stateMachineArn == STATE_MACHINE
+        return {"definition": json.dumps({"JobQueue": QUEUE, "Other": f"{{% $lookup({{'cpu': '{QUEUE}'}}, $q) %}}"})}
+
+    def stop_execution(self, *, executionArn: str, error: str, cause: str) -> dict[str, Any]:
+        found = self._execution(executionArn, "StopExecution")
+        found.status, found.error, found.cause = "ABORTED", error, cause
+        return {"stopDate": found.stopped}
+
+    # Batch and its logs -----------------------------------------------------------------------------------------------
+
+    def list_jobs(self, *, jobQueue: str, filters: list[dict[str, Any]]) -> dict[str, Any]:
+        assert jobQueue == QUEUE
+        ((pattern,),) = [entry["values"] for entry in filters if entry["name"] == "JOB_NAME"]
+        assert pattern.endswith("*")
+        return {"jobSummaryList": [{"jobId": j.name} for j in self.jobs if j.name.startswith(pattern[:-1])]}
+
+    def describe_jobs(self, *, jobs: list[str]) -> dict[str, Any]:
+        return {"jobs": [self._job(job) for job in self.jobs if job.name in jobs]}
+
+    def _job(self, job: FakeJob) -> dict[str, Any]:
+        earlier = [
+            {"container": {"logStreamName": f"{job.name}/{number}"}} for number, _ in enumerate(job.earlier_attempts)
+        ]
+        current = {"logStreamName": f"{job.name}/now"} if job.status not in ("SUBMITTED", "RUNNABLE") else {}
+        options = {"logDriver": "awslogs", "options": {"awslogs-group": LOG_GROUP}}
+        return {
+            "jobName": job.name,
+            "jobId": job.name,
+            "status": job.status,
+            "attempts": earlier,
+            "container": {"logConfiguration": options, **current},
+        }
+
+    def get_log_events(
+        self,
+        *,
+        logGroupName: str,
+        logStreamName: str,
+        startFromHead: bool,
+        nextToken: str = "f/0",
+    ) -> dict[str, Any]:
+        assert (logGroupName, startFromHead) == (LOG_GROUP, True)
+        name, _, attempt = logStreamName.rpartition("/")
+        (job,) = [job for job in self.jobs if job.name == name]
+        lines = job.lines if attempt == "now" else job.earlier_attempts[int(attempt)]
+        if not lines:
+            raise refusal("ResourceNotFoundException", "GetLogEvents")
+        first = int(nextToken.removeprefix("f/"))
+        base = 0 if attempt != "now" else 1000
+        events = [
+            {"timestamp": base + number, "message": line} for number, line in enumerate(lines[first:], start=first)
+        ]
+        return {"events": events, "nextForwardToken": f"f/{len(lines)}"}
+
+    # S3, SageMaker, CloudFormation ------------------------------------------------------------------------------------
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> dict[str, Any]:
+        self.objects[Bucket, Key] = Body
+        return {"VersionId": f"v{len(self.objects)}"} if self.versions else {}
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        if (Bucket, Key) not in self.objects:
+            raise refusal("NoSuchKey", "GetObject", status=404)
+        return {"Body": io.BytesIO(self.objects[Bucket, Key])}
+
+    def invoke_endpoint(self, *, EndpointName: str, Body: str, **_: Any) -> dict[str, Any]:
+        if EndpointName not in self.endpoints:
+            raise refusal("ValidationError", "InvokeEndpoint", f"Endpoint {EndpointName} not found.")
+        return {"Body": io.BytesIO(json.dumps(self.endpoints[EndpointName](json.loads(Body))).encode())}
+
+    def list_endpoints(self) -> dict[str, Any]:
+        return {"Endpoints": [{"EndpointName": name} for name in self.endpoints]}
+
+    def describe_stacks(self, *, StackName: str) -> dict[str, Any]:
+        if StackName not in self.outputs:
+            raise refusal("ValidationError", "DescribeStacks", f"Stack with id {StackName} does not exist")
+        outputs = [{"OutputKey": k, "OutputValue": v} for k, v in self.outputs[StackName].items()]
+        return {"Stacks": [{"StackName": StackName, "Outputs": outputs}]}
+
+
+class FakeClient:
+    def __init__(self, aws: FakeAws, service: str) -> None:
+        self._aws = aws
+        self._service = service
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        method = getattr(self._aws, operation)
+
+        def call(**request: Any) -> Any:
+            self._aws.calls.append(operation)
+            if self._aws.failures:
+                raise self._aws.failures.pop(0)
+            return method(**request)
+
+        return call
+
+    def get_paginator(self, operation: str) -> "FakePaginator":
+        return FakePaginator(getattr(self, operation))
+
+
+class FakePaginator:
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def paginate(self, *, PaginationConfig: Any = None, **request: Any) -> Iterator[Any]:
+        yield self._call(**request)

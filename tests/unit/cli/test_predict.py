@@ -1,0 +1,43 @@
+"""Asking an endpoint."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.unit.cli.conftest import Said
+from tests.unit.cli.fake_aws import FakeAws, refusal
+
+
+def test_the_action_is_printed(aws: FakeAws, rlpipe: Callable[..., Said]) -> None:
+    aws.endpoints["carts"] = lambda body: {"action": len(body["observation"])}
+    assert rlpipe("predict", "carts", "--observation", "[0, 0, 0, 1e-3]").stdout == "4\n"
+    assert rlpipe("predict", "carts", "--observation", "[0]", "--json").document == {"action": 1}
+
+
+@pytest.mark.parametrize("observation", ["[0, 0", "[NaN]", "", "[Infinity, 0]"])
+def test_what_is_not_json_is_refused_here(aws: FakeAws, rlpipe: Callable[..., Said], observation: str) -> None:
+    said = rlpipe("predict", "carts", "--observation", observation)
+    assert said.exit_code == 2
+    assert "--observation is not JSON" in said.stderr
+    assert aws.calls == []
+
+
+def test_an_unknown_endpoint_names_those_that_there_are(aws: FakeAws, rlpipe: Callable[..., Said]) -> None:
+    aws.endpoints["carts"] = lambda body: body
+    said = rlpipe("predict", "cart", "--observation", "[0]")
+    assert said.exit_code == 2
+    assert "use one of carts" in said.stderr
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(400, 2), (500, 1)])
+def test_the_servers_own_words_are_passed_on(
+    aws: FakeAws, rlpipe: Callable[..., Said], status: int, exit_code: int
+) -> None:
+    error = {"error": {"field": "observation", "given": "a list of 1", "expected": "a list of 4 numbers"}}
+    aws.failures = [
+        refusal("ModelError", "InvokeEndpoint", OriginalStatusCode=status, OriginalMessage=json.dumps(error))
+    ]
+    said = rlpipe("predict", "carts", "--observation", "[0]")
+    assert said.exit_code == exit_code
+    assert "observation: a list of 4 numbers (given: a list of 1)" in said.stderr
