@@ -69,6 +69,7 @@ class Metrics(BaseCallback):
         self._seconds = seconds
         self._progress = progress
         self._begun: float | None = None
+        self._begun_at = self._updated_at = 0
         self._told = 0.0
 
     def _on_step(self) -> bool:
@@ -116,7 +117,7 @@ class Metrics(BaseCallback):
 
     def _take(self) -> None:
         done = self.model.num_timesteps
-        if done == self._updated_at:
+        if self._begun is None or done == self._updated_at:
             return
         self._updated_at = done
         self._log.add({"timesteps": done, "seconds": round(self._seconds(), 3)} | self._episodes() | self._losses())

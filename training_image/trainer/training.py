@@ -1,9 +1,7 @@
 """One training, from a plan to a model folder. The same for a container and for a person at a keyboard."""
 
-import json
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -13,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch.distributions import Distribution
 
 from contract.events import Checkpointed, Progress, Started
-from contract.layout import CHECKPOINTS, METRICS, MODEL, TRAINING_SUMMARY
+from contract.layout import CHECKPOINTS, METRICS, MODEL
 from contract.outcomes import ExitCode
 from training_image.trainer import algorithms, environments, model
 from training_image.trainer.checkpoints import Checkpoint, Checkpoints
@@ -25,6 +23,7 @@ from training_image.trainer.segments import Segments, segment_steps
 from training_image.trainer.state import Parts, capture
 from training_image.trainer.stopping import Limits, Signals, Stop
 from training_image.trainer.storage import Storage
+from training_image.trainer.summary import Summary
 from training_image.trainer.supervisor import Supervisor, check_finite
 
 
@@ -46,7 +45,7 @@ def train(plan: Plan, storage: Storage, reporter: Reporter, signals: Signals) ->
         UsageError: when the plan cannot be carried out, or `storage` holds another training.
         TrainingError: when the numbers diverge; the last good checkpoint stays.
     """
-    summary = _Summary(plan, storage)
+    summary = Summary(plan, storage)
     if summary.is_finished:
         return Result(exit_code=ExitCode.DONE, reason="this training is finished already", summary=summary.document)
     checkpoints = Checkpoints(storage.below(CHECKPOINTS), keep=plan.specification.checkpoint.keep)
@@ -162,83 +161,6 @@ class _Training:
         self._stored_at = time.monotonic()
 
 
-class _Summary:
-    """training.json: what was trained, how far it is, and how each attempt ended."""
-
-    def __init__(self, plan: Plan, storage: Storage) -> None:
-        self._plan = plan
-        self._storage = storage
-        self._previous: dict[str, Any] = json.loads(storage.read(TRAINING_SUMMARY) or b"{}")
-        self.document: dict[str, Any] = self._previous
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether an earlier attempt finished this very training."""
-        return (
-            self._previous.get("exit_code") == ExitCode.DONE
-            and self._previous["identity"] == self._plan.identity
-            and self._previous["total_timesteps"] >= self._plan.specification.timesteps
-        )
-
-    def begin(self, resume: Checkpoint | None) -> None:
-        """Note that an attempt begins, so that one that is killed is counted too.
-
-        Raises:
-            UsageError: when what lies there is of another training.
-        """
-        before = self._previous
-        self._check_same(resume.about["identity"] if resume else before.get("identity", self._plan.identity))
-        interruptions = before.get("interruptions", [])
-        if before:
-            reason = before["reason"] or "the process ended without a word"
-            interruptions = [*interruptions, {"timesteps": before["timesteps"], "reason": reason}]
-        self.seconds = max(before.get("wall_seconds", 0.0), resume.about["seconds"] if resume else 0.0)
-        self.document = {
-            "format": 1,
-            "run_id": self._plan.run_id,
-            "seed": self._plan.seed,
-            "identity": self._plan.identity,
-            "specification": self._plan.specification.model_dump(),
-            "total_timesteps": self._plan.specification.timesteps,
-            "timesteps": resume.timesteps if resume else 0,
-            "attempts": before.get("attempts", 0) + 1,
-            "interruptions": interruptions,
-            "started_at": before.get("started_at") or _now(),
-            "ended_at": None,
-            "wall_seconds": self.seconds,
-            "steps_per_second": None,
-            "mean_return": None,
-            "mean_length": None,
-            "versions": model.versions(),
-            "exit_code": None,
-            "reason": None,
-        }
-        self._write()
-
-    def end(self, exit_code: ExitCode, reason: str, seconds: float, progress: Progress | None) -> None:
-        """Note how the attempt ended; `progress` is None when training never began."""
-        self.document |= {
-            "ended_at": _now(),
-            "wall_seconds": round(seconds, 3),
-            "exit_code": int(exit_code),
-            "reason": reason,
-        }
-        if progress is not None:
-            known = ("timesteps", "steps_per_second", "mean_return", "mean_length")
-            self.document |= {name: progress.get(name) for name in known}
-        self._write()
-
-    def _check_same(self, theirs: dict[str, Any]) -> None:
-        ours = self._plan.identity
-        if different := [
-            f"{key} {theirs.get(key)} there, {ours[key]} here" for key in ours if theirs.get(key) != ours[key]
-        ]:
-            raise UsageError(f"{self._storage.uri} holds another training: {'; '.join(different)}")
-
-    def _write(self) -> None:
-        self._storage.write(TRAINING_SUMMARY, json.dumps(self.document, indent=1).encode())
-
-
 def _build_model(plan: Plan) -> BaseAlgorithm:
     h = plan.hyperparameters
     environment = environments.make(plan.environment, plan.specification.environment.kwargs, h.n_envs or 1)
@@ -255,7 +177,3 @@ def _build_model(plan: Plan) -> BaseAlgorithm:
 def _environment(trained: BaseAlgorithm) -> VecEnv:
     assert trained.env is not None
     return trained.env
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

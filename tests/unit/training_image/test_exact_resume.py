@@ -98,6 +98,16 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
     assert again.events == []
 
 
+def test_killed_between_the_last_checkpoint_and_the_model_still_leaves_the_model(tmp_path: Path) -> None:
+    plan = small_plan()
+    run(plan, tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(plan, tmp_path / "cut", KilledAt(4800))
+    assert not (tmp_path / "cut" / "model").exists()
+    assert run(plan, tmp_path / "cut").exit_code == ExitCode.DONE
+    assert fingerprint(tmp_path / "cut") == fingerprint(tmp_path / "whole")
+
+
 def test_a_finished_training_can_be_made_longer(tmp_path: Path) -> None:
     run(small_plan(timesteps=1600), tmp_path)
     longer = Recorder()
