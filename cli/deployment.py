@@ -225,6 +225,7 @@ def _client(session: "boto3.Session", service: str, endpoint_url: str | None) ->
         max_pool_connections=32,
     )
     if _is_local(endpoint_url):  # no bucket's name resolves here, and no proxy knows the way
-        config = config.merge(Config(s3={"addressing_style": "path"}, proxies={}))
+        retries: Any = {"total_max_attempts": 1}
+        config = config.merge(Config(s3={"addressing_style": "path"}, proxies={}, retries=retries))
     make: Any = session.client
     return make(service, endpoint_url=endpoint_url, config=config)

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -64,7 +65,7 @@ def picture(snapshot: Snapshot | None, notice: str, now: datetime) -> Renderable
         title = Text.assemble((snapshot.run.run_id, "bold"), f"  {duration(snapshot.seconds(now))}")
         parts += [title, stages(snapshot, now)]
     if notice:
-        parts.append(Text(notice, style="yellow"))
+        parts.append(Text(notice, style="yellow", no_wrap=False, overflow="fold"))
     return Group(*parts)
 
 
@@ -76,7 +77,7 @@ def stages(snapshot: Snapshot, now: datetime) -> RenderableType:
         if stage.name == "Train" and stage.started is not None:
             parts += _training(snapshot)
         if stage.name == "Validate" and snapshot.decision:
-            parts.append(Text(f"    {snapshot.decision}", style="dim"))
+            parts.append(Padding(Text(snapshot.decision, style="dim", no_wrap=False, overflow="fold"), (0, 0, 0, 4)))
     return Group(*parts)
 
 

@@ -55,7 +55,11 @@ def explain(error: Exception) -> CliError | None:
             exit_code=ExitCode.USAGE,
         )
     if isinstance(error, exceptions.NoRegionError):
-        return CliError("no AWS region is set", next_step="set AWS_REGION", exit_code=ExitCode.USAGE)
+        return CliError(
+            "no AWS of this machine is up and no AWS region is set",
+            next_step="`rlpipe local up` for this machine, AWS_REGION for an account",
+            exit_code=ExitCode.USAGE,
+        )
     if isinstance(error, exceptions.ProfileNotFound):
         return CliError(str(error), next_step="`aws configure list-profiles`", exit_code=ExitCode.USAGE)
     if isinstance(error, exceptions.TokenRetrievalError | exceptions.SSOTokenLoadError):

@@ -123,4 +123,4 @@ def test_real_clients_are_pointed_at_the_endpoint(monkeypatch: pytest.MonkeyPatc
     found = find(environment={**names, "AWS_ENDPOINT_URL": "http://127.0.0.1:4640"})
     for client in (found.s3, found.states, found.batch, found.logs, found.sagemaker, found.sagemaker_runtime):
         assert client.meta.endpoint_url == "http://127.0.0.1:4640"
-        assert client.meta.config.proxies == {}
+        assert client.meta.config.proxies == {}  # type: ignore[attr-defined]
