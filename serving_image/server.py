@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +66,6 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.DONE))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    began = time.perf_counter()
     try:
         settings = Settings.from_environment(os.environ)
         policy = ServedPolicy(settings.model_folder)
@@ -78,10 +76,7 @@ def main() -> int:
         logger.error("Not serving. %s", error)
         return ExitCode.FAILED
     logger.info(
-        "Run %s: %d recorded observations answered as in validation, %.2f s after the start.",
-        policy.document["run_id"],
-        policy.golden_count,
-        time.perf_counter() - began,
+        "Run %s: %d recorded observations answered as in validation.", policy.document["run_id"], policy.golden_count
     )
     return _serve(Application(policy), settings)
 
