@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,7 @@ def test_sigterm_finishes_the_request_that_has_begun(tmp_path: Path) -> None:
             assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")  # the request is being answered
             server.process.send_signal(signal.SIGTERM)
             _wait_until_nobody_listens(server.port)
+            time.sleep(0.5)  # a slow caller; a server that only lingers for a moment would have gone
             connection.sendall(body)
             assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
         assert server.process.wait(timeout=20) == 0
