@@ -20,7 +20,13 @@ WRITTEN_FOR = "1.5.33"
 """The ministack version whose private names these are."""
 
 PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
-    "app": ("SERVICE_REGISTRY", "SERVICE_HANDLERS", "_docker_socket_present", "_reaper_docker_client"),
+    "app": (
+        "SERVICE_HANDLERS",
+        "SERVICE_REGISTRY",
+        "_docker_socket_present",
+        "_reaper_docker_client",
+        "fix_success_content_type",
+    ),
     "core.router": ("SERVICE_PATTERNS",),
     "core.lambda_runtime": (
         "_PYTHON_WORKER_SCRIPT",
@@ -146,6 +152,14 @@ def add_service(name: str, handler: _Handler, target_prefix: str) -> None:
     private("app", "SERVICE_HANDLERS")[name] = handler
     pattern = {"target_prefixes": [target_prefix], "host_patterns": [], "credential_scope": name}
     replace("core.router", "SERVICE_PATTERNS", {name: pattern, **private("core.router", "SERVICE_PATTERNS")})
+    fix_content_type = private("app", "fix_success_content_type")
+
+    def keep_content_type(service: str, *args: Any) -> None:
+        """The handler's own content type stands: what a model answers has the type the model gave it."""
+        if service != name:
+            fix_content_type(service, *args)
+
+    replace("app", "fix_success_content_type", keep_content_type)
 
 
 def _ignore(_: object) -> None:

@@ -52,12 +52,18 @@ class Scope:
 
     @contextlib.contextmanager
     def on_cancel(self, action: Callable[[], None]) -> Iterator[None]:
-        """While the block runs, cancelling the scope calls `action`. Raises Cancelled if it has ended already."""
+        """While the block runs, cancelling the scope calls `action`.
+
+        If the scope has ended already the action is called at once. Raises Cancelled then.
+        """
         key = object()
         with self._lock:
-            self.check()
+            ended = self.cancelled
             self._undo[key] = action
         try:
+            if ended:
+                action()
+                raise Cancelled
             yield
         finally:
             with self._lock:

@@ -311,7 +311,8 @@ class StepFunctions:
                 "timestamp": _timestamp(),
                 **(details or {}),
             }
-            execution["events"].append(event)
+            if execution["status"] == "RUNNING" or kind.startswith("Execution"):  # nothing follows the end
+                execution["events"].append(event)
         return event
 
     # --- tasks --------------------------------------------------------------------------------------------------------
@@ -357,6 +358,7 @@ class StepFunctions:
             with scope.on_cancel(lambda: self._terminate(job_id, reason)):
                 while not finished.wait(0.2):
                     scope.check()
+            scope.check()  # terminated with its task: the job's end is nobody's result
         job = upper_first(self._batch.call("DescribeJobs", {"jobs": [job_id]})["jobs"][0])
         if job["Status"] == "FAILED":
             raise self.error("States.TaskFailed", json.dumps(job))
