@@ -63,11 +63,12 @@ def _run(settings: Settings, warden: Warden) -> int:
 async def _serve(port: int, groups: "Groups") -> None:
     """Serve until SIGTERM or SIGINT, then end the process. Raises OSError when the port cannot be had."""
     from embedded_aws import hooks
+    from embedded_aws.guard import local_callers_only
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    serving = asyncio.create_task(hooks.serve(port))
+    serving = asyncio.create_task(hooks.serve(port, local_callers_only))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     if serving.done():

@@ -9,7 +9,6 @@ import contextvars
 import importlib
 import importlib.metadata
 import json
-import re
 import sys
 import threading
 import types
@@ -122,11 +121,6 @@ def replace(module: str, name: str, value: Any) -> Any:
 
 
 # --- services ---------------------------------------------------------------------------------------------------------
-
-
-def application() -> Any:
-    """ministack's ASGI application."""
-    return importlib.import_module("ministack.app").app
 
 
 def leave_docker_alone() -> None:
@@ -374,8 +368,8 @@ def load_models() -> None:
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
-async def serve(port: int) -> None:
-    """Serve on 127.0.0.1 for ever."""
+async def serve(port: int, wrap: Callable[[Any], Any]) -> None:
+    """Serve ministack's ASGI application, wrapped, on 127.0.0.1 for ever."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
@@ -383,9 +377,5 @@ async def serve(port: int) -> None:
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 75
     config.loglevel = "WARNING"
-    await hypercorn_serve(application(), config, shutdown_trigger=asyncio.Event().wait)
-
-
-def error_name(code: str) -> str:
-    """The bare error code of `com.amazonaws...#Code`."""
-    return re.sub(r"^.*#", "", code)
+    application = importlib.import_module("ministack.app").app
+    await hypercorn_serve(wrap(application), config, shutdown_trigger=asyncio.Event().wait)

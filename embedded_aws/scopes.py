@@ -20,9 +20,10 @@ class Cancelled(BaseException):
 class Scope:
     """A cancellable part of an execution."""
 
-    def __init__(self, execution: dict[str, Any], parent: "Scope | None" = None) -> None:
+    def __init__(self, execution: dict[str, Any], kind: str = "Execution") -> None:
         self.execution = execution
-        self._parent = parent
+        self.kind = kind
+        """Execution, Map, Parallel or Task."""
         self._lock = threading.Lock()
         self._undo: dict[object, Callable[[], None]] = {}
         self._cancelled = threading.Event()
@@ -70,9 +71,9 @@ class Scope:
                 self._undo.pop(key, None)
 
     @contextlib.contextmanager
-    def child(self) -> Iterator["Scope"]:
+    def child(self, kind: str) -> Iterator["Scope"]:
         """A scope within this one, current in the block and in threads that copy its context."""
-        inner = Scope(self.execution, self)
+        inner = Scope(self.execution, kind)
         with self.on_cancel(inner.cancel):
             token = _current.set(inner)
             try:

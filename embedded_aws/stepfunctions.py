@@ -77,8 +77,9 @@ class StepFunctions:
         }.items():
             hooks.replace(_MODULE, name, value)
         self._stop_after(hooks.private(_MODULE, "_stop_execution"))
-        self._scope_branches("_run_map_items", "MapStateStarted")
-        self._scope_branches("_run_parallel_branches", "ParallelStateStarted")
+        self._scope_branches("_run_map_items", "Map")
+        self._evaluate_parallel(hooks.private(_MODULE, "_run_parallel_branches"))
+        self._scope_branches("_run_parallel_branches", "Parallel")
         self._answer_sdk_calls(hooks.private(_MODULE, "_invoke_aws_sdk_integration"))
         self._publish_metrics(hooks.private(_MODULE, "_emit_execution_status_event"))
 
@@ -181,8 +182,9 @@ class StepFunctions:
     def _run_branch(self, states: _State, start: str, data: Any, execution: _State, context: _State) -> Any:
         """One iteration of a Map state or one branch of a Parallel state."""
         scope = scopes.current()
-        position = context.get("Map", {}).get("Item", {}).get("Index")
+        position = context["Map"]["Item"]["Index"] if scope and scope.kind == "Map" else None
         iteration = {"name": context["State"]["Name"], "index": position}
+        context = {**context, "variables": dict(context["variables"])}  # branches do not see each other's
         if position is not None:
             self._event(execution, "MapIterationStarted", "mapIterationStarted", **iteration)
         try:
@@ -199,22 +201,38 @@ class StepFunctions:
             self._event(execution, "MapIterationSucceeded", "mapIterationSucceeded", **iteration)
         return output
 
-    def _scope_branches(self, name: str, event: str) -> None:
+    def _scope_branches(self, name: str, kind: str) -> None:
         run = hooks.private(_MODULE, name)
 
         def run_in_scope(state: _State, data: Any, execution: _State, context: _State) -> Any:
-            self._event(execution, event, event[:1].lower() + event[1:])
+            self._event(execution, f"{kind}StateStarted", f"{kind.lower()}StateStarted")
             outer = scopes.current()
             if outer is None:
                 return run(state, data, execution, context)
             try:
-                with outer.child():
+                with outer.child(kind):
                     result = run(state, data, execution, context)
             finally:
                 outer.check()
             return result
 
         hooks.replace(_MODULE, name, run_in_scope)
+
+    def _evaluate_parallel(self, run: Callable[..., Any]) -> None:
+        """Arguments, Output and Assign of a Parallel state in JSONata."""
+
+        def run_parallel(state: _State, data: Any, execution: _State, context: _State) -> Any:
+            if hooks.private(_MODULE, "_state_query_language")(state, context) != "JSONata":
+                return run(state, data, execution, context)
+            given = self._template(state["Arguments"], data, context) if "Arguments" in state else data
+            results, following = run(state, given, execution, context)
+            output = hooks.private(_MODULE, "_apply_jsonata_output")(
+                state, data, context, result=results, default=results
+            )
+            self._assign(state, data, context, result=results)
+            return output, following
+
+        hooks.replace(_MODULE, "_run_parallel_branches", run_parallel)
 
     def _sleep(self, seconds: float) -> None:
         scope = scopes.current()
@@ -325,7 +343,7 @@ class StepFunctions:
         try:
             if outer is None:
                 return pool.submit(copy_context().run, invoke, resource, arguments).result(seconds)
-            with outer.child() as inner:
+            with outer.child("Task") as inner:
                 try:
                     return pool.submit(copy_context().run, invoke, resource, arguments).result(seconds)
                 except FutureTimeoutError:

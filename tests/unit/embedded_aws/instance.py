@@ -3,7 +3,6 @@
 import io
 import itertools
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
+import psutil
 from botocore.config import Config
 
 from tests.unit.embedded_aws import images
@@ -232,7 +232,6 @@ class Instance:
 def alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:
-        os.kill(pid, 0)
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (ProcessLookupError, FileNotFoundError):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False

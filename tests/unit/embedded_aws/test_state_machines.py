@@ -251,6 +251,33 @@ def test_the_history_tells_of_every_state_also_within_a_map(aws: Instance) -> No
     assert [event["id"] for event in events] == list(range(1, 10))
 
 
+def test_parallel_branches_have_their_own_variables_and_one_result(aws: Instance) -> None:
+    def branch(number: int) -> dict[str, Any]:
+        assign = {"Type": "Pass", "Assign": {"mine": number}, "Next": "Tell"}
+        return {
+            "StartAt": "Assign",
+            "States": {
+                "Assign": assign,
+                "Tell": {"Type": "Pass", "Output": "{% $mine + $states.input.base %}", "End": True},
+            },
+        }
+
+    both = {
+        "Type": "Parallel",
+        "Arguments": {"base": "{% $states.input.start * 10 %}"},
+        "Branches": [branch(1), branch(2)],
+        "Assign": {"sum": "{% $sum($states.result) %}"},
+        "Output": "{% $states.result %}",
+        "Next": "Told",
+    }
+
+    output = Machine(
+        aws, {"Both": both, "Told": {"Type": "Succeed", "Output": {"all": "{% $states.input %}", "sum": "{% $sum %}"}}}
+    ).output({"start": 1})
+
+    assert output == {"all": [11, 12], "sum": 23}
+
+
 def test_an_output_over_the_limit_fails_the_execution(aws: Instance) -> None:
     big = {"Type": "Pass", "Output": "{% $join([1..80000].('xxxx')) %}", "End": True}
 
