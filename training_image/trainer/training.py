@@ -16,6 +16,7 @@ from contract.outcomes import ExitCode
 from training_image.trainer import algorithms, environments, model
 from training_image.trainer.checkpoints import Checkpoint, Checkpoints
 from training_image.trainer.errors import UsageError
+from training_image.trainer.fast import describe
 from training_image.trainer.metrics import Metrics, MetricsLog
 from training_image.trainer.plan import Plan
 from training_image.trainer.reporting import Reporter
@@ -91,6 +92,8 @@ class _Training:
         # Checking every distribution's arguments takes a third of a rollout; weights are checked at every update.
         Distribution.set_default_validate_args(False)
         self.model = _build_model(plan)
+        if how := describe(self.model):
+            reporter.log(how)
         self._metrics_log = MetricsLog(
             steps_per_update=algorithms.rollout_steps(plan.hyperparameters),
             document=storage.read(METRICS) if resume else None,

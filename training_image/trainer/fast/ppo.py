@@ -1,0 +1,260 @@
+"""PPO whose rollouts and updates run in numpy. Everything else is Stable-Baselines3's."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.utils import explained_variance
+from stable_baselines3.common.vec_env import VecEnv
+
+from training_image.trainer.fast.actions import Actions, actions_of
+from training_image.trainer.fast.network import Floats, Network, linear_layers
+from training_image.trainer.optimiser import EagerAdam
+
+
+def ppo(*, fast: bool = True, **arguments: Any) -> PPO:
+    """A model with these arguments of `PPO`: on the fast path where that gives the same numbers, if `fast` allows it."""
+    if fast:
+        model = FastPPO(**arguments)
+        if unsupported(model) is None:
+            return model
+    return PPO(**arguments)
+
+
+def unsupported(model: PPO) -> str | None:
+    """Why a model must be trained by Stable-Baselines3's own class; None if the fast path gives the same numbers."""
+    policy, observed, acts = model.policy, model.observation_space, model.action_space
+    if type(policy) is not ActorCriticPolicy:
+        return f"its policy is a {type(policy).__name__}"
+    if not isinstance(observed, spaces.Box) or observed.dtype not in (np.float32, np.float64):
+        return f"its observations are no floating-point numbers but {observed}"
+    if type(policy.features_extractor) is not FlattenExtractor or not policy.share_features_extractor:
+        return "its network has a features extractor"
+    if not (isinstance(acts, spaces.Box) or (isinstance(acts, spaces.Discrete) and acts.start == 0)):
+        return f"its actions are {acts}"
+    if model.use_sde or policy.squash_output:
+        return "it explores by state-dependent noise"
+    if model.clip_range_vf is not None or model.target_kl is not None:
+        return "clip_range_vf or target_kl is set"
+    if model.device.type != "cpu":
+        return f"it is on the device {model.device}"
+    if type(model.rollout_buffer) is not RolloutBuffer:
+        return f"its rollout buffer is a {type(model.rollout_buffer).__name__}"
+    return _unsupported_network(policy) or _unsupported_optimiser(policy.optimizer)
+
+
+def describe(model: BaseAlgorithm) -> str | None:
+    """For the log: which class trains a PPO model, and why; None for other algorithms."""
+    if isinstance(model, FastPPO):
+        return "PPO runs on the fast path: Stable-Baselines3's arithmetic in numpy"
+    if type(model) is not PPO:
+        return None
+    return f"PPO runs as Stable-Baselines3's own class: {unsupported(model) or 'the fast path is switched off'}"
+
+
+class FastPPO(PPO):
+    """PPO of a model that `unsupported` has nothing against.
+
+    Weights, Adam's state, buffers, callbacks, saving and loading are those of Stable-Baselines3. Updates from the same
+    rollout are the same to within the rounding of single precision; actions are drawn by numpy's generator instead of
+    torch's, so a run has another course than one of Stable-Baselines3's class with the same seed.
+    """
+
+    _network: Network | None = None
+    _actions: Actions
+
+    def set_parameters(self, *args: Any, **kwargs: Any) -> None:
+        super().set_parameters(*args, **kwargs)
+        self._network = None  # the optimiser has new tensors now, which share nothing with ours
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_network", "_actions"]
+
+    def _bound(self) -> Network:
+        """The network, sharing the memory of torch's."""
+        if self._network is None:
+            self._network = Network(self.policy)
+            self._actions = actions_of(self.action_space, self._network)
+        return self._network
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Fill the buffer with one rollout; False if a callback ends it early."""
+        rollout_buffer.reset()
+        callback.on_rollout_start()
+        network, copies = self._bound(), env.num_envs  # after the callback, which may have set parameters
+        noise = self._actions.noise(n_rollout_steps, copies)
+        assert isinstance(self._last_obs, np.ndarray)
+        dones = self._last_episode_starts
+        for step in range(n_rollout_steps):
+            rollout_buffer.observations[step] = self._last_obs
+            rollout_buffer.episode_starts[step] = self._last_episode_starts
+            scores, values = network.forward(_flat(rollout_buffer.observations[step]))
+            clipped_actions, actions, log_probs = self._actions.draw(scores, noise[step])
+            new_obs, rewards, dones, infos = env.step(clipped_actions)
+            self.num_timesteps += copies
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+            if dones.any():
+                self._update_info_buffer(infos, dones)
+                rewards = self._bootstrapped(rewards, dones, infos)
+            rollout_buffer.actions[step] = actions
+            rollout_buffer.rewards[step] = rewards
+            rollout_buffer.values[step] = values
+            rollout_buffer.log_probs[step] = log_probs
+            self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
+        rollout_buffer.pos, rollout_buffer.full = n_rollout_steps, True
+        last_values = torch.from_numpy(network.values(_flat(self._last_obs)))
+        assert dones is not None
+        rollout_buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def train(self) -> None:
+        """Update the weights from the buffer, as `PPO.train` does."""
+        network = self._bound()
+        self._update_learning_rate(self.policy.optimizer)
+        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
+        buffer = self.rollout_buffer
+        observations = _flat(RolloutBuffer.swap_and_flatten(buffer.observations))
+        actions = self._actions.kept(RolloutBuffer.swap_and_flatten(buffer.actions))
+        numbers = np.stack(
+            [buffer.swap_and_flatten(a)[:, 0] for a in (buffer.log_probs, buffer.advantages, buffer.returns)]
+        )
+        losses = _Losses(len(observations), clip_range)
+        # Numbers that overflow are found by whoever watches losses and weights; numpy need not warn of them too.
+        with np.errstate(all="ignore"):
+            for _ in range(self.n_epochs):
+                order = np.random.permutation(len(observations))
+                shuffled = observations[order], actions[order], numbers[:, order]
+                for start in range(0, len(order), self.batch_size):
+                    part = slice(start, start + self.batch_size)
+                    sample = shuffled[0][part], shuffled[1][part], *shuffled[2][:, part]
+                    self._learn(network, sample, part, losses)
+                losses.end_epoch()
+                self._n_updates += 1
+            network.count_updates()
+            self._record(losses)
+
+    def _learn(self, network: Network, sample: tuple[Any, ...], part: slice, losses: "_Losses") -> None:
+        """One minibatch: observations, actions, log-probabilities of old, advantages and returns."""
+        observations, actions, old_log_probs, advantages, returns = sample
+        count, clip_range = len(observations), losses.clip_range
+        if self.normalize_advantage and count > 1:
+            advantages = advantages - advantages.mean()
+            advantages /= np.float32(math.sqrt(float(advantages @ advantages) / (count - 1)) + 1e-8)
+        scores, values = network.forward(observations)
+        log_ratio = self._actions.log_probs(scores, actions) - old_log_probs
+        ratio = np.exp(log_ratio)
+        clipped = np.minimum(np.maximum(ratio, np.float32(1 - clip_range)), np.float32(1 + clip_range))
+        free = advantages * ratio
+        surrogate = np.minimum(free, advantages * clipped)
+        d_log_probs = free * (free <= surrogate)  # where clipping decides, the loss does not depend on the policy
+        d_log_probs *= np.float32(-1 / count)
+        error = values - returns
+        d_values = error * np.float32(2 * self.vf_coef / count)
+        network.backward(self._actions.gradient(d_log_probs, -self.ent_coef / count), d_values)
+        losses.add(part, surrogate, error, ratio, log_ratio, self._actions.entropy())
+        network.step(self.max_grad_norm)
+
+    def _bootstrapped(self, rewards: Any, dones: Any, infos: list[dict[str, Any]]) -> Any:
+        """The rewards, with the value of what would have followed where only a time limit ended the episode."""
+        cut = [i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)]
+        cut = [i for i in cut if infos[i].get("terminal_observation") is not None]
+        if not cut:
+            return rewards
+        rewards = np.array(rewards, np.float32)
+        rewards[cut] += self.gamma * self._bound().values(_flat([infos[i]["terminal_observation"] for i in cut]))
+        return rewards
+
+    def _record(self, losses: "_Losses") -> None:
+        """The names and meanings of `PPO.train`."""
+        policy, value, entropy, kl, clipped = losses.means()
+        buffer = self.rollout_buffer
+        measured = {
+            "entropy_loss": -entropy,
+            "policy_gradient_loss": policy,
+            "value_loss": value,
+            "approx_kl": kl,
+            "clip_fraction": clipped,
+            "loss": policy - self.ent_coef * entropy + self.vf_coef * value,
+            "explained_variance": explained_variance(buffer.values.flatten(), buffer.returns.flatten()),
+            "clip_range": losses.clip_range,
+        }
+        if (log_std := self._bound().weights.log_std) is not None:
+            measured["std"] = float(np.exp(log_std).mean())
+        for name, value in measured.items():
+            self.logger.record(f"train/{name}", value)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+
+class _Losses:
+    """What was measured of every sample, averaged once an epoch: a mean of each minibatch would cost more."""
+
+    def __init__(self, samples: int, clip_range: float) -> None:
+        self.clip_range = clip_range
+        self._samples = np.empty((4, samples), np.float32)
+        self._entropies: list[float] = []
+        self._epochs: list[tuple[float, float, float, float]] = []
+
+    def add(
+        self, part: slice, surrogate: Floats, error: Floats, ratio: Floats, log_ratio: Floats, entropy: float
+    ) -> None:
+        """One minibatch."""
+        self._samples[0, part] = surrogate
+        self._samples[1, part] = error
+        self._samples[2, part] = ratio
+        self._samples[3, part] = log_ratio
+        self._entropies.append(entropy)
+
+    def end_epoch(self) -> None:
+        """Average the samples."""
+        surrogate, error, ratio, log_ratio = self._samples
+        ratio = ratio - 1
+        kl = float((ratio - log_ratio).mean())
+        clipped = float((np.abs(ratio) > self.clip_range).mean())
+        self._epochs.append((-float(surrogate.mean()), float(error @ error) / len(error), kl, clipped))
+
+    def means(self) -> tuple[float, float, float, float, float]:
+        """Policy loss, value loss, entropy and clip fraction over all epochs; the divergence of the last one."""
+        policy, value, _, clipped = (float(mean) for mean in np.mean(self._epochs, axis=0))
+        return policy, value, float(np.mean(self._entropies)), self._epochs[-1][2], clipped
+
+
+def _flat(observations: Any) -> Floats:
+    """Observations `[batch, *shape]` as `[batch, numbers]` in single precision."""
+    array = np.asarray(observations, np.float32)
+    return array.reshape(len(array), -1)
+
+
+def _unsupported_network(policy: ActorCriticPolicy) -> str | None:
+    actor, critic = policy.mlp_extractor.policy_net, policy.mlp_extractor.value_net
+    widths = [[(layer.in_features, layer.out_features) for layer in linear_layers(net)] for net in (actor, critic)]
+    if not widths[0] or widths[0] != widths[1]:
+        return "actor and critic do not have the same hidden layers"
+    kinds = {type(layer) for net in (actor, critic) for layer in list(net)[1::2]}
+    if len(kinds) != 1 or not kinds <= {torch.nn.Tanh, torch.nn.ReLU} or len(list(actor)) != 2 * len(widths[0]):
+        return "its activation is neither tanh nor ReLU"
+    if type(policy.action_net) is not torch.nn.Linear or policy.action_net.bias is None:
+        return f"its action layer is a {type(policy.action_net).__name__}"
+    return None
+
+
+def _unsupported_optimiser(optimiser: torch.optim.Optimizer) -> str | None:
+    if type(optimiser) not in (torch.optim.Adam, EagerAdam) or len(optimiser.param_groups) != 1:
+        return "its optimiser is not one Adam"
+    group = optimiser.param_groups[0]
+    if changed := [name for name in ("weight_decay", "amsgrad", "maximize") if group[name]]:
+        return f"its optimiser has {', '.join(changed)}"
+    return None
