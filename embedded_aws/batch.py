@@ -17,10 +17,17 @@ from embedded_aws.retries import problem as retry_problem
 from embedded_aws.settings import Settings, arn
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_NEVER_FITS = (
-    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement (vCPU/memory/GPU) is higher than that "
-    "can be met by the CE(s) attached to the job queue."
-)
+_NEVER_FITS = {
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE": (
+        "The job requires more vCPUs than the maximum of any CE attached to the job queue."
+    ),
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT": (
+        "The job resource requirement (vCPU/memory/GPU) is higher than that can be met by the CE(s) attached to the "
+        "job queue."
+    ),
+}
+"""https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable.html"""
+
 _GPU_FAMILY = re.compile(r"(g|p)\d")
 
 
@@ -373,8 +380,26 @@ class Batch:
                 self._runner.start(job, self._lock, self._release)
                 return True
         if not any(_could_hold(environment, job) for environment in environments):
-            job.record["statusReason"] = _NEVER_FITS
+            self._report_stuck(job, queue, environments)
         return False
+
+    def _report_stuck(self, job: Job, queue: dict[str, Any], environments: list[dict[str, Any]]) -> None:
+        """Say why the job can never be placed, and cancel it in time if the queue says so."""
+        large = all(job.vcpus > _max_vcpus(environment) for environment in environments)
+        code = f"MISCONFIGURATION:{'COMPUTE_ENVIRONMENT_MAX_RESOURCE' if large else 'JOB_RESOURCE_REQUIREMENT'}"
+        job.record["statusReason"] = f"{code} - {_NEVER_FITS[code]}"
+        for action in queue.get("jobStateTimeLimitActions", []):
+            if action["reason"] == code and not job.has_time_limit:
+                job.has_time_limit = True
+                timer = threading.Timer(float(action["maxTimeSeconds"]), self._unstick, args=(job, code))
+                timer.daemon = True
+                timer.start()
+
+    def _unstick(self, job: Job, code: str) -> None:
+        with self._lock:
+            if job.status == "RUNNABLE" and job.record.get("statusReason", "").startswith(code):
+                job.record["isCancelled"] = True
+                self._end(job, f"Job state time limit exceeded: {code}")
 
     def _release(self, job: Job) -> None:
         job.place = None

@@ -5,10 +5,13 @@ renames or reshapes one stops the emulator with a message that names it, instead
 """
 
 import asyncio
+import contextlib
 import contextvars
 import importlib
 import importlib.metadata
 import json
+import logging
+import queue
 import sys
 import threading
 import types
@@ -182,10 +185,26 @@ def know_images(exists: Callable[[str], bool]) -> None:
     replace("services.ecr", "_describe_images", describe_images)
 
 
+_events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+
 def put_event(source: str, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
-    """Publish an event of an AWS service on the default bus."""
-    entry = {"Source": source, "DetailType": detail_type, "Detail": json.dumps(detail), "Resources": resources}
-    private("services.eventbridge", "_put_events")({"Entries": [entry]}, allow_aws_source=True)
+    """Publish an event of an AWS service on the default bus.
+
+    Events are delivered in their order by a thread of their own: callers hold locks that a target may need.
+    """
+    _events.put({"Source": source, "DetailType": detail_type, "Detail": json.dumps(detail), "Resources": resources})
+
+
+def deliver_events() -> None:
+    """Deliver what `put_event` was given, for ever."""
+    put_events = private("services.eventbridge", "_put_events")
+    while True:
+        event = _events.get()
+        try:
+            put_events({"Entries": [event]}, allow_aws_source=True)
+        except Exception:
+            logging.getLogger("embedded_aws").exception("the event %s was not delivered", event["DetailType"])
 
 
 def name_versions_in_events() -> None:
@@ -350,12 +369,9 @@ def warm_up_function(name: str) -> None:
 
     def start() -> None:
         worker, _ = acquire(name, function["config"], function["code_zip"])
-        try:
+        release(worker)  # An invocation that comes meanwhile waits for this process rather than starting another.
+        with contextlib.suppress(RuntimeError):  # A function that cannot be imported says so when it is invoked.
             spawn(worker)
-        except RuntimeError:
-            pass  # the function cannot be imported; its first invocation reports it
-        finally:
-            release(worker)
 
     threading.Thread(target=start, name=f"warm-up-{name}", daemon=True).start()
 

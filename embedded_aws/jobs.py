@@ -52,6 +52,8 @@ class Job:
     vcpus: float
     gpus: int
     place: Place | None = None
+    has_time_limit: bool = False
+    """Whether a time limit of its queue for jobs that can never be placed is running."""
     ended_by: str | None = None
     """The reason given by TerminateJob or CancelJob."""
     process: LocalProcess | None = None

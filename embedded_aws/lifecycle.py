@@ -42,6 +42,7 @@ _SOURCES = (
 )
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
+_ANSWER_SECONDS = 10.0
 _Said = Callable[[str], None]
 
 
@@ -87,17 +88,21 @@ def start(state_dir: Path, port: int = DEFAULT_PORT) -> Running:
                 f"(given: {port}); use that port, or stop it first"
             )
         return running
+    recorded = _recorded(state_dir)
+    hung = _process_of(recorded) if recorded else None
+    if hung:
+        raise LifecycleError(f"the embedded AWS of {state_dir} runs (process {hung.pid}) but does not answer; stop it")
     if _answers(port):
         raise LifecycleError(f"port: {port} is taken by another program; choose another port, or stop that program")
     (state_dir / "logs").mkdir(parents=True, exist_ok=True)
     log_file = state_dir / "logs" / "embedded_aws.log"
     marker = str(uuid.uuid4())
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PYTHONPATH"))}
     with log_file.open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "embedded_aws", "--port", str(port), "--state-dir", str(state_dir)],
             cwd=ROOT,
-            env={**environment, MARKER_VARIABLE: marker, "PYTHONPATH": str(ROOT)},
+            env={**environment, MARKER_VARIABLE: marker},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -133,20 +138,14 @@ def start(state_dir: Path, port: int = DEFAULT_PORT) -> Running:
 
 def status(state_dir: Path) -> Running | None:
     """The instance whose state lies in `state_dir`, if it runs."""
-    try:
-        record = json.loads((state_dir / "local.json").read_text())
-        running = Running(state_dir=state_dir.resolve(), **record)
-    except (OSError, ValueError, TypeError):
-        return None
-    return running if _process_of(running) and _is_healthy(running) else None
+    running = _recorded(state_dir)
+    return running if running and _process_of(running) and _is_healthy(running) else None
 
 
 def stop(state_dir: Path) -> bool:
     """Stop the instance of `state_dir` and everything it started; whether there was one. Returns when all has ended."""
-    state_dir = state_dir.resolve()
-    try:
-        running = Running(state_dir=state_dir, **json.loads((state_dir / "local.json").read_text()))
-    except (OSError, ValueError, TypeError):
+    running = _recorded(state_dir)
+    if running is None:
         return False
     process = _process_of(running)
     if process:
@@ -317,6 +316,14 @@ def _hash_of_sources() -> str:
     return digest.hexdigest()
 
 
+def _recorded(state_dir: Path) -> Running | None:
+    """The instance that was last started in the folder."""
+    try:
+        return Running(state_dir=state_dir.resolve(), **_read(state_dir / "local.json"))
+    except TypeError:
+        return None
+
+
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
@@ -336,7 +343,7 @@ def _is_healthy(running: Running) -> bool:
     if instance.get("marker") != running.marker:
         return False
     try:
-        with urllib.request.urlopen(f"{running.endpoint_url}/_ministack/health", timeout=2) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{running.endpoint_url}/_ministack/health", timeout=_ANSWER_SECONDS) as answer:  # noqa: S310
             return bool(answer.status == 200)
     except OSError:
         return False

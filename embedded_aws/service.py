@@ -62,6 +62,7 @@ def install(settings: Settings, groups: Groups) -> None:
     hooks.know_images(lambda tag: is_asset(tag, settings.assemblies))
     hooks.report_lambda_errors_as_aws_does()
     hooks.name_versions_in_events()
+    threading.Thread(target=hooks.deliver_events, name="events", daemon=True).start()
     threading.Thread(target=_warm_up, args=(settings,), name="warm-up", daemon=True).start()
 
 

@@ -42,9 +42,9 @@ def test_a_job_that_can_never_fit_stays_runnable_and_says_why(aws: Instance) -> 
         )
     )
 
-    for waiting in (job, with_gpu):
-        assert waiting["status"] == "RUNNABLE"
-        assert waiting["statusReason"].startswith("MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT")
+    assert (job["status"], with_gpu["status"]) == ("RUNNABLE", "RUNNABLE")
+    assert job["statusReason"].startswith("MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE")
+    assert with_gpu["statusReason"].startswith("MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT")
     assert aws.job(too_large)["status"] == "FAILED"
 
 
@@ -73,3 +73,19 @@ def test_more_capacity_starts_what_waits(aws: Instance) -> None:
     aws.batch.update_compute_environment(computeEnvironment=environment, computeResources={"maxvCpus": 2})
 
     assert aws.end(job)["status"] == "SUCCEEDED"
+
+
+def test_a_queue_can_cancel_what_blocks_it(aws: Instance) -> None:
+    reason = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
+    action = {"action": "CANCEL", "state": "RUNNABLE", "reason": reason, "maxTimeSeconds": 1}
+    queue = aws.queue(aws.environment(maxvCpus=2), jobStateTimeLimitActions=[action])
+    too_much = {"resourceRequirements": [{"type": "VCPU", "value": "4"}]}
+    blocking = aws.submit(aws.definition("say", "x", container=too_much), queue)
+    behind = aws.submit(aws.definition("say", "x"), queue)
+    assert aws.job(behind)["status"] == "RUNNABLE"
+
+    cancelled = aws.end(blocking)
+
+    assert (cancelled["status"], cancelled["attempts"]) == ("FAILED", [])
+    assert reason in cancelled["statusReason"]
+    assert aws.end(behind)["status"] == "SUCCEEDED"
