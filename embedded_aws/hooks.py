@@ -38,6 +38,11 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "release_worker",
     ),
     "core.responses": ("_service_model",),
+    "services.apigateway_v1": (
+        "_invoke_lambda_custom_v1",
+        "_parse_service_integration_uri",
+        "_select_service_integration_response",
+    ),
     "services.batch": ("_DISPATCH",),
     "services.cloudformation.provisioners": ("_RESOURCE_HANDLERS", "_physical_name", "_cw_metric_alarm_record"),
     "services.cloudwatch": ("_put_metric_data",),
@@ -71,6 +76,8 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_invoke_aws_sdk_integration",
         "_invoke_resource",
         "_invoke_resource_with_timeout",
+        "_invoke_with_callback",
+        "_invoke_with_callback",
         "_run_execution",
         "_run_map_items",
         "_run_parallel_branches",
@@ -79,6 +86,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_state_machines",
         "_state_query_language",
         "_stop_execution",
+        "_task_tokens",
     ),
 }
 

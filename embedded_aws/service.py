@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from embedded_aws import cloudformation, hooks, sagemaker
+from embedded_aws import apigateway, callbacks, cloudformation, hooks, sagemaker
 from embedded_aws.batch import Batch, BatchError
 from embedded_aws.clients import s3
 from embedded_aws.images import is_asset
@@ -58,6 +58,8 @@ def install(settings: Settings, groups: Groups) -> None:
     hooks.replace_batch(lambda operation, request: _batch_response(batch, operation, request), batch.operations)
     sagemaker.register(models)
     StepFunctions(settings, batch).install()
+    callbacks.install()
+    apigateway.install(models.invoke)
     cloudformation.register(settings, batch, models)
     hooks.know_images(lambda tag: is_asset(tag, settings.assemblies))
     hooks.report_lambda_errors_as_aws_does()

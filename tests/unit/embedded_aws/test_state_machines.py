@@ -63,6 +63,39 @@ def test_stopping_the_execution_terminates_its_job(aws: Instance, queue: str) ->
     assert machine.history(execution)[-1]["type"] == "ExecutionAborted"
 
 
+def test_a_token_lets_an_execution_go_on_until_it_is_stopped(aws: Instance) -> None:
+    url = aws.client("sqs").create_queue(QueueName=unique("tokens"))["QueueUrl"]
+    message = {"QueueUrl": url, "MessageBody": "{% $states.context.Task.Token %}"}
+    machine = Machine(aws, {"Ask": task("arn:aws:states:::sqs:sendMessage.waitForTaskToken", message)})
+
+    def asked() -> str:
+        received = until(
+            lambda: aws.client("sqs").receive_message(QueueUrl=url).get("Messages"), what="the token is sent"
+        )
+        token: str = received[0]["Body"]
+        aws.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=received[0]["ReceiptHandle"])
+        return token
+
+    answered = machine.start()
+    aws.states.send_task_success(taskToken=asked(), output='{"answer": 42}')
+    stopped = machine.start()
+    token = asked()
+    aws.states.stop_execution(executionArn=stopped)
+
+    assert json.loads(machine.end(answered)["output"]) == {"answer": 42}
+    assert machine.end(stopped)["status"] == "ABORTED"
+
+    def refused() -> bool:
+        try:
+            aws.states.send_task_success(taskToken=token, output="{}")
+        except ClientError:
+            return True
+        return False
+
+    until(refused, what="the token of a stopped execution is worth nothing")
+    assert machine.history(stopped)[-1]["type"] == "ExecutionAborted"
+
+
 def test_stopping_also_ends_jobs_within_a_map(aws: Instance, queue: str) -> None:
     train = job_state(aws, queue, "graceful")
     machine = Machine(
