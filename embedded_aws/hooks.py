@@ -77,7 +77,6 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_invoke_resource",
         "_invoke_resource_with_timeout",
         "_invoke_with_callback",
-        "_invoke_with_callback",
         "_run_execution",
         "_run_map_items",
         "_run_parallel_branches",

@@ -76,7 +76,6 @@ class StepFunctions:
             "_invoke_resource_with_timeout": self._invoke_with_timeout,
         }.items():
             hooks.replace(_MODULE, name, value)
-        self._wake_callbacks(hooks.private(_MODULE, "_invoke_with_callback"))
         self._stop_after(hooks.private(_MODULE, "_stop_execution"))
         self._scope_branches("_run_map_items", "Map")
         self._evaluate_parallel(hooks.private(_MODULE, "_run_parallel_branches"))
@@ -354,27 +353,6 @@ class StepFunctions:
             raise self.error("States.Timeout", "") from None
         finally:
             pool.shutdown(wait=False)
-
-    def _wake_callbacks(self, invoke: Callable[..., Any]) -> None:
-        """A task that waits for its token ends with its scope, and its token with it."""
-        tokens = hooks.private(_MODULE, "_task_tokens")
-
-        def invoke_in_scope(resource: str, arguments: _State, token: str, state: _State) -> Any:
-            scope = scopes.current()
-            if scope is None:
-                return invoke(resource, arguments, token, state)
-
-            def wake() -> None:
-                waiting = tokens.get(token)
-                if waiting:
-                    waiting["event"].set()
-
-            with scope.on_cancel(wake):
-                result = invoke(resource, arguments, token, state)
-            scope.check()
-            return result
-
-        hooks.replace(_MODULE, "_invoke_with_callback", invoke_in_scope)
 
     def _submit_job(self, resource: str, arguments: _State) -> Any:
         """batch:submitJob, and with .sync its job as DescribeJobs shows it in the end.

@@ -1,0 +1,65 @@
+"""API Gateway's integration with the SageMaker runtime: a request goes to an endpoint without a function between.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-integration-types.html
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote
+
+from embedded_aws import hooks
+
+_MODULE = "services.apigateway_v1"
+_INVOCATION = re.compile(r"endpoints/([^/]+)/invocations")
+_PATH_PARAMETER = "integration.request.path."
+_Invoke = Callable[[str, bytes, dict[str, str]], tuple[int, dict[str, str], bytes]]
+_Response = tuple[int, dict[str, str], bytes]
+
+
+def install(invoke: _Invoke) -> None:
+    """Send integrations with `runtime.sagemaker:path/endpoints/{name}/invocations` to `invoke(name, body, headers)`."""
+    call_service: Callable[..., Awaitable[_Response]] = hooks.private(_MODULE, "_invoke_lambda_custom_v1")
+    parse_uri = hooks.private(_MODULE, "_parse_service_integration_uri")
+    select_response = hooks.private(_MODULE, "_select_service_integration_response")
+    threads = ThreadPoolExecutor(max_workers=64, thread_name_prefix="gateway")
+
+    async def call(
+        integration: dict[str, Any],
+        api_id: str,
+        stage_name: str,
+        stage: Any,
+        resource: Any,
+        request_path: str,
+        method: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        query_params: Any,
+        path_params: dict[str, str] | None,
+        **more: Any,
+    ) -> _Response:
+        uri = parse_uri(integration.get("uri", ""))
+        if not uri or uri[1] != "runtime.sagemaker":
+            given = (integration, api_id, stage_name, stage, resource, request_path, method, headers, body)
+            return await call_service(*given, query_params, path_params, **more)
+        name = _endpoint(uri[3], integration, path_params or {})
+        loop = asyncio.get_running_loop()
+        status, answered, answer = await loop.run_in_executor(threads, invoke, name, body or b"", headers)
+        selected = select_response(integration, status)
+        code = int(selected["statusCode"]) if selected else 500
+        content_type = {key.lower(): value for key, value in answered.items()}.get("content-type", "application/json")
+        return code, {"Content-Type": content_type}, answer
+
+    hooks.replace(_MODULE, "_invoke_lambda_custom_v1", call)
+
+
+def _endpoint(path: str, integration: dict[str, Any], path_params: dict[str, str]) -> str:
+    """The endpoint's name, with the method's path parameters put in where the integration says so."""
+    for target, source in (integration.get("requestParameters") or {}).items():
+        if target.startswith(_PATH_PARAMETER):
+            value = path_params.get(source.rpartition(".")[2], "")
+            path = path.replace(f"{{{target.removeprefix(_PATH_PARAMETER)}}}", value)
+    found = _INVOCATION.fullmatch(path)
+    return unquote(found.group(1)) if found else ""
