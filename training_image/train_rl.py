@@ -22,7 +22,10 @@ from contract.events import Ended
 from contract.layout import CHECKPOINTS, MODEL, TRAINING_SUMMARY, seed_folder
 from contract.outcomes import ExitCode
 from contract.policy import POLICY_GRAPH
-from training_image.trainer import threads  # noqa: F401 - before numpy and torch
+from training_image.trainer import (
+    imports,
+    threads,  # noqa: F401 - before numpy and torch
+)
 from training_image.trainer.command import guarded, leave
 from training_image.trainer.errors import UsageError
 from training_image.trainer.plan import Plan, plan_by_hand, plan_of_run, read_run
@@ -47,6 +50,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--env", metavar="ID", help="Gymnasium id, such as CartPole-v1")
     parser.add_argument("--timesteps", type=int, metavar="N", help="environment steps (default 100000)")
     parser.add_argument("--algo", metavar="NAME", help="algorithm (default ppo)")
+    parser.add_argument("--evaluate-every", type=int, metavar="N", help="steps between evaluations (default none)")
     parser.add_argument("--seed", type=int, default=None, help="seed of everything random (default 0)")
     parser.add_argument("--output", metavar="DIR", help="where to write (default runs/<env>-<algo>-<seed>-<time>)")
     parser.add_argument("--resume", action="store_true", help="continue the training in --output")
@@ -54,9 +58,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="a hyperparameter; repeatable")
     parser.add_argument("--run", metavar="URI", help="prefix of a prepared run; the rest comes from its run.json")
     options = parser.parse_args(arguments)
-    mine = ("env", "timesteps", "algo", "output", "resume", "json", "set")
+    mine = ("env", "timesteps", "algo", "evaluate_every", "output", "resume", "json", "set")
     if options.run:
-        if given := [f"--{name}" for name in mine if getattr(options, name)]:
+        if given := [f"--{name.replace('_', '-')}" for name in mine if getattr(options, name)]:
             parser.error(f"--run takes everything but --seed from run.json, so not {', '.join(given)}")
         if options.seed is None:
             parser.error("--run needs --seed")
@@ -109,7 +113,8 @@ def _train(
     def work() -> "Result":
         plan, storage = prepare()
         # torch and all that stands on it; a wrong command is refused before they are loaded
-        from training_image.trainer.training import train
+        with imports.without_collection():
+            from training_image.trainer.training import train
 
         return train(plan, storage, reporter, signals)
 
@@ -135,6 +140,8 @@ def _plan_by_hand(options: argparse.Namespace, storage: Storage) -> Plan:
         document["algorithm"]["name"] = options.algo
     if options.timesteps is not None:
         document["timesteps"] = options.timesteps
+    if options.evaluate_every is not None:
+        document["evaluation"] = {"every_steps": options.evaluate_every}
     document["algorithm"].setdefault("hyperparameters", {}).update(map(_assignment, options.set))
     seed = options.seed if options.seed is not None else begun["seed"] if begun else 0
     return plan_by_hand(Path(storage.uri).name, document, seed)

@@ -1,19 +1,27 @@
 """A policy plays episodes, many side by side."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from training_image.trainer import environments
-from training_image.trainer.graph import PolicyGraph, input_dtype
+from training_image.trainer.graph import input_dtype
 
 MOST_COPIES = 128
 MOST_OBSERVATIONS = 20_000
 
 HELD_OUT_SEEDS = 2**32
 """Evaluation seeds begin here. Training seeds environments below 2**31 plus the number of copies."""
+
+
+class Policy(Protocol):
+    """Whoever can act."""
+
+    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Deterministic actions of shape `[batch, *action_shape]` for observations of shape `[batch, *shape]`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +33,7 @@ class Episodes:
     observations: npt.NDArray[Any]
 
 
-def play(graph: PolicyGraph, environment_id: str, kwargs: dict[str, Any], *, episodes: int, seed: int) -> Episodes:
+def play(policy: Policy, environment_id: str, kwargs: dict[str, Any], *, episodes: int, seed: int) -> Episodes:
     """Play episodes with the policy's deterministic actions.
 
     How many episodes each copy of the environment plays is fixed beforehand: taking whichever end first would favour
@@ -44,7 +52,7 @@ def play(graph: PolicyGraph, environment_id: str, kwargs: dict[str, Any], *, epi
         observations = np.asarray(environment.reset()).astype(dtype, copy=False)
         while wanted.any():
             recorder.add(observations[wanted > 0])
-            met, _, dones, infos = environment.step(graph.act(observations))
+            met, _, dones, infos = environment.step(policy.act(observations))
             observations = np.asarray(met).astype(dtype, copy=False)
             for copy in np.flatnonzero(dones & (wanted > 0)):
                 wanted[copy] -= 1

@@ -26,6 +26,10 @@ class Actions(Protocol):
         """Actions for the environment, the same as the rollout buffer keeps them, and their log-probabilities."""
         ...
 
+    def best(self, scores: Floats) -> npt.NDArray[Any]:
+        """The most likely actions, for the environment."""
+        ...
+
     def kept(self, actions: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The rollout buffer's actions `[samples, numbers]` as `log_probs` wants them."""
         ...
@@ -56,6 +60,9 @@ class Discrete:
         else:
             actions = np.minimum((noise[:, None] >= p.cumsum(axis=1)).sum(axis=1), p.shape[1] - 1)
         return actions, actions[:, None].astype(np.float32), log_p[np.arange(len(actions)), actions]
+
+    def best(self, scores: Floats) -> npt.NDArray[Any]:
+        return np.asarray(scores.argmax(axis=1))
 
     def kept(self, actions: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return actions[:, 0].astype(np.int64)
@@ -92,8 +99,10 @@ class Box:
 
     def draw(self, scores: Floats, noise: Floats) -> tuple[npt.NDArray[Any], Floats, Floats]:
         actions = np.asarray(scores + np.exp(self._log_std) * noise, np.float32)
-        shaped = actions.reshape(-1, *self._space.shape)
-        return np.clip(shaped, self._space.low, self._space.high), actions, self._of_normal(noise)
+        return self.best(actions), actions, self._of_normal(noise)
+
+    def best(self, scores: Floats) -> npt.NDArray[Any]:
+        return np.clip(scores.reshape(-1, *self._space.shape), self._space.low, self._space.high)
 
     def kept(self, actions: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return actions

@@ -109,13 +109,14 @@ class Network:
         return scores, values
 
     def values(self, observations: Floats) -> Floats:
-        """The critic alone, for a batch of any size."""
-        inputs = observations
-        for layer, hidden in enumerate(self.weights.hidden):
-            weight = hidden.weight.reshape(2, self._widths[layer], -1)[CRITIC]
-            inputs = inputs @ weight.T + hidden.bias.reshape(2, -1)[CRITIC]
-            self._activate(inputs)
-        return np.asarray(inputs @ self.weights.critic_weight + self.weights.critic_bias)
+        """What the critic alone says, for a batch of any size."""
+        top, weights = self._top(observations, CRITIC), self.weights
+        return np.asarray(top @ weights.critic_weight + weights.critic_bias)
+
+    def scores(self, observations: Floats) -> Floats:
+        """What the actor alone says, for a batch of any size."""
+        top, weights = self._top(observations, ACTOR), self.weights
+        return np.asarray(top @ weights.actor_weight.T + weights.actor_bias)
 
     def backward(self, d_scores: Floats, d_values: Floats) -> None:
         """The gradient of every weight, given the loss's gradients by what `forward` returned last.
@@ -210,6 +211,14 @@ class Network:
         top, scores = self._widths[-1], self._scores
         outputs = take(scores, top), take(scores), take(top), take(1)
         return _Views(hidden, *outputs, take(scores) if self._has_log_std else None)
+
+    def _top(self, observations: Floats, side: int) -> Floats:
+        """The last hidden layer of the actor or the critic."""
+        inputs = observations
+        for width, hidden in zip(self._widths, self.weights.hidden, strict=True):
+            inputs = inputs @ hidden.weight.reshape(2, width, -1)[side].T + hidden.bias.reshape(2, -1)[side]
+            self._activate(inputs)
+        return inputs
 
     def _activate(self, sums: Floats) -> None:
         if self._rectified:

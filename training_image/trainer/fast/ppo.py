@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
@@ -21,7 +22,7 @@ from training_image.trainer.optimiser import EagerAdam
 
 
 def ppo(*, fast: bool = True, **arguments: Any) -> PPO:
-    """A model with these arguments of `PPO`: on the fast path where that gives the same numbers, if `fast` allows it."""
+    """A model with these arguments of `PPO`: if `fast`, then on the fast path where that gives the same numbers."""
     if fast:
         model = FastPPO(**arguments)
         if unsupported(model) is None:
@@ -84,6 +85,13 @@ class FastPPO(PPO):
             self._network = Network(self.policy)
             self._actions = actions_of(self.action_space, self._network)
         return self._network
+
+    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Deterministic actions for observations as the environment gives them, normalised here if training is."""
+        if normaliser := self.get_vec_normalize_env():
+            observations = normaliser.normalize_obs(observations)  # type: ignore[assignment]
+        scores = self._bound().scores(_flat(observations))
+        return self._actions.best(scores)
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int

@@ -1,0 +1,81 @@
+"""Evaluations of a policy while it learns: evaluations.jsonl, a line each."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from safetensors.torch import load
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from contract.run import EvaluationSection
+from training_image.trainer.evaluation import HELD_OUT_SEEDS, Policy, play
+from training_image.trainer.fast import FastPPO
+from training_image.trainer.graph import PolicyGraph
+from training_image.trainer.plan import Plan
+from training_image.trainer.state import capture_normaliser
+
+SEEDS = 2 * HELD_OUT_SEEDS
+"""Of these episodes; neither training nor validation plays them."""
+
+
+class Evaluations(BaseCallback):
+    """Lets the policy play at the first update after every so many steps.
+
+    It acts in environments of its own and draws nothing from the generators that training draws from, so a training
+    ends in the same weights with and without it.
+    """
+
+    def __init__(
+        self, plan: Plan, log: Callable[[str], None], *, document: bytes | None = None, up_to: int = 0
+    ) -> None:
+        """Continue `document`, the file of an earlier attempt, as far as the step that training resumes at."""
+        super().__init__()
+        self._section: EvaluationSection = plan.specification.evaluation
+        self._environment = plan.specification.environment
+        self._log = log
+        lines = [json.loads(line) for line in (document or b"").splitlines()]
+        self._lines: list[dict[str, Any]] = [line for line in lines if line["timesteps"] <= up_to]
+        self._count: int | None = None
+
+    def encode(self) -> bytes:
+        """The file's content."""
+        return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in self._lines)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        """Here the update is done. What a resumed training begins with was evaluated by the attempt before."""
+        if self._section.every_steps is None:
+            return
+        count = self.model.num_timesteps // self._section.every_steps
+        if self._count is not None and count > self._count:
+            self._evaluate()
+        self._count = count
+
+    def _evaluate(self) -> None:
+        of, environment = self._section, self._environment
+        policy = policy_of(self.model)
+        episodes = play(policy, environment.id, environment.kwargs, episodes=of.episodes, seed=SEEDS)
+        line = {
+            "timesteps": self.model.num_timesteps,
+            "episodes": of.episodes,
+            "mean_return": float(episodes.returns.mean()),
+            "std_return": float(episodes.returns.std()),
+            "min_return": float(episodes.returns.min()),
+            "mean_length": float(episodes.lengths.mean()),
+        }
+        self._lines.append(line)
+        self._log(
+            f"evaluation at step {line['timesteps']:,}: "
+            f"mean return {line['mean_return']:.6g} over {of.episodes} episodes, at least {line['min_return']:g}"
+        )
+
+
+def policy_of(model: BaseAlgorithm) -> Policy:
+    """The policy of a model in training, as it now is, with its best actions."""
+    if isinstance(model, FastPPO):
+        return model
+    normaliser = model.get_vec_normalize_env()
+    return PolicyGraph(model.policy, load(capture_normaliser(normaliser)) if normaliser else None)  # type: ignore[arg-type]
