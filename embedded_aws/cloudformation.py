@@ -98,13 +98,10 @@ def _batch_types(batch: Batch) -> dict[str, dict[str, Callable[..., Any]]]:
 
 
 def _numbers(environment: dict[str, Any]) -> dict[str, Any]:
-    """CloudFormation spells some members of a compute environment otherwise than the API does."""
-    resources = dict(environment.get("computeResources") or {})
-    renamed = {"maxvCpus": "maxvCpus", "minvCpus": "minvCpus", "desiredvCpus": "desiredvCpus"}
-    for member in renamed:
-        if member in resources:
-            resources[member] = int(resources[member])
-    return {**environment, "computeResources": resources}
+    """A compute environment whose numbers of vCPUs are numbers; a template may hold them as text."""
+    resources = environment.get("computeResources") or {}
+    counted = {name: int(value) if name.endswith("vCpus") else value for name, value in resources.items()}
+    return {**environment, "computeResources": counted}
 
 
 def _package_group(sagemaker: SageMaker) -> dict[str, Callable[..., Any]]:

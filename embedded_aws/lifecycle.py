@@ -1,6 +1,7 @@
 """Start, stop and deploy to the laptop's AWS: what the command line and the tests use."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -122,17 +123,8 @@ def start(state_dir: Path, port: int = DEFAULT_PORT) -> Running:
             process.kill()
             raise LifecycleError(f"the embedded AWS did not start:\n{_tail(log_file.read_text())}")
         time.sleep(0.02)
-    (state_dir / "local.json").write_text(
-        json.dumps(
-            {
-                "pid": started.pid,
-                "port": started.port,
-                "endpoint_url": started.endpoint_url,
-                "started_at": started.started_at,
-                "marker": started.marker,
-            }
-        )
-    )
+    record = {key: value for key, value in dataclasses.asdict(started).items() if key != "state_dir"}
+    (state_dir / "local.json").write_text(json.dumps(record))
     return started
 
 
