@@ -1,64 +1,21 @@
-"""The algorithms a run file may name, and the hyperparameters each takes.
-
-A hyperparameter left out takes the tuned default of its environment (`training_image/hyperparameters/`).
-"""
+"""The algorithms a run file may name: where each can act, and what it takes."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-Positive = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Schedule = Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=r"^lin_[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$")]
-
-
-class Hyperparameters(BaseModel):
-    """What every algorithm takes. Names are those of Stable-Baselines3."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    n_envs: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        default=None, description="Environments stepped side by side in one process."
-    )
-    learning_rate: Schedule | None = Field(
-        default=None, description="Step size of the optimiser; `lin_3e-4` falls linearly to 0 over the run."
-    )
-    gamma: Fraction | None = Field(default=None, description="Discount factor.")
-    net_arch: list[Annotated[int, Field(ge=1, le=4096)]] | None = Field(
-        default=None, description="Widths of the hidden layers, for actor and critic alike."
-    )
-    activation: Literal["tanh", "relu"] | None = Field(default=None, description="Activation of the hidden layers.")
-    normalize: bool | None = Field(
-        default=None,
-        description="Normalise observations by running mean and variance, in training and serving; "
-        "in training rewards too. Box observations only.",
-    )
-
-
-class PPOHyperparameters(Hyperparameters):
-    """Proximal Policy Optimization (Schulman et al., 2017, arXiv:1707.06347)."""
-
-    n_steps: Positive | None = Field(default=None, description="Steps an environment takes between updates.")
-    batch_size: Annotated[int, Field(ge=2)] | None = Field(default=None, description="Minibatch size of an update.")
-    n_epochs: Positive | None = Field(default=None, description="Passes over the rollout in an update.")
-    gae_lambda: Fraction | None = Field(
-        default=None, description="Bias against variance in generalised advantage estimation."
-    )
-    clip_range: Schedule | None = Field(default=None, description="How far an update may move the policy.")
-    ent_coef: Annotated[float, Field(ge=0)] | None = Field(default=None, description="Weight of the entropy bonus.")
-    vf_coef: Annotated[float, Field(ge=0)] | None = Field(default=None, description="Weight of the value loss.")
-    max_grad_norm: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="Gradients are clipped to this norm."
-    )
-    use_sde: bool | None = Field(default=None, description="Explore by state-dependent noise (gSDE); Box actions only.")
-    sde_sample_freq: Annotated[int, Field(ge=-1)] | None = Field(
-        default=None, description="Steps between draws of that noise; -1 draws it once for each rollout."
-    )
-    log_std_init: float | None = Field(
-        default=None, description="Initial logarithm of the actions' standard deviation; Box actions only."
-    )
-    ortho_init: bool | None = Field(default=None, description="Initialise the weights orthogonally.")
+from contract.hyperparameters import (
+    A2CHyperparameters,
+    DQNHyperparameters,
+    Hyperparameters,
+    MaskablePPOHyperparameters,
+    PPOHyperparameters,
+    QLearningHyperparameters,
+    QRDQNHyperparameters,
+    RecurrentPPOHyperparameters,
+    ReinforceHyperparameters,
+    SACHyperparameters,
+    TD3Hyperparameters,
+    TQCHyperparameters,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +24,20 @@ class Algorithm:
 
     name: str
     title: str
+    paper: str
     action_spaces: frozenset[str]
     observation_spaces: frozenset[str]
     hyperparameters: type[Hyperparameters]
+    needs_masks: bool = False
+    """It learns only where the environment says which actions are valid."""
+    remembers: bool = False
+    """Its actions depend on what it saw before, so a policy cannot be served request by request."""
 
+
+_BOX = frozenset({"Box"})
+_DISCRETE = frozenset({"Discrete"})
+_CHOICES = frozenset({"Discrete", "MultiDiscrete", "MultiBinary"})
+_ANY = _CHOICES | _BOX
 
 ALGORITHMS = {
     algorithm.name: algorithm
@@ -78,14 +45,106 @@ ALGORITHMS = {
         Algorithm(
             name="ppo",
             title="Proximal Policy Optimization",
-            action_spaces=frozenset({"Discrete", "Box", "MultiDiscrete", "MultiBinary"}),
-            observation_spaces=frozenset({"Box", "Discrete", "MultiDiscrete", "MultiBinary"}),
+            paper="Schulman et al., 2017, arXiv:1707.06347",
+            action_spaces=_ANY,
+            observation_spaces=_ANY,
             hyperparameters=PPOHyperparameters,
+        ),
+        Algorithm(
+            name="a2c",
+            title="Advantage Actor-Critic",
+            paper="Mnih et al., 2016, arXiv:1602.01783",
+            action_spaces=_ANY,
+            observation_spaces=_ANY,
+            hyperparameters=A2CHyperparameters,
+        ),
+        Algorithm(
+            name="reinforce",
+            title="REINFORCE (policy gradient)",
+            paper="Williams, 1992, doi:10.1007/BF00992696",
+            action_spaces=_ANY,
+            observation_spaces=_ANY,
+            hyperparameters=ReinforceHyperparameters,
+        ),
+        Algorithm(
+            name="recurrent-ppo",
+            title="PPO with a long short-term memory",
+            paper="Schulman et al., 2017, arXiv:1707.06347; Hochreiter and Schmidhuber, 1997",
+            action_spaces=_ANY,
+            observation_spaces=_ANY,
+            hyperparameters=RecurrentPPOHyperparameters,
+            remembers=True,
+        ),
+        Algorithm(
+            name="maskable-ppo",
+            title="PPO with invalid actions masked",
+            paper="Huang and Ontañón, 2020, arXiv:2006.14171",
+            action_spaces=_CHOICES,
+            observation_spaces=_ANY,
+            hyperparameters=MaskablePPOHyperparameters,
+            needs_masks=True,
+        ),
+        Algorithm(
+            name="dqn",
+            title="Deep Q-Network",
+            paper="Mnih et al., 2015, doi:10.1038/nature14236",
+            action_spaces=_DISCRETE,
+            observation_spaces=_ANY,
+            hyperparameters=DQNHyperparameters,
+        ),
+        Algorithm(
+            name="qrdqn",
+            title="Quantile-Regression DQN",
+            paper="Dabney et al., 2017, arXiv:1710.10044",
+            action_spaces=_DISCRETE,
+            observation_spaces=_ANY,
+            hyperparameters=QRDQNHyperparameters,
+        ),
+        Algorithm(
+            name="sac",
+            title="Soft Actor-Critic",
+            paper="Haarnoja et al., 2018, arXiv:1812.05905",
+            action_spaces=_BOX,
+            observation_spaces=_ANY,
+            hyperparameters=SACHyperparameters,
+        ),
+        Algorithm(
+            name="td3",
+            title="Twin Delayed DDPG",
+            paper="Fujimoto et al., 2018, arXiv:1802.09477",
+            action_spaces=_BOX,
+            observation_spaces=_ANY,
+            hyperparameters=TD3Hyperparameters,
+        ),
+        Algorithm(
+            name="tqc",
+            title="Truncated Quantile Critics",
+            paper="Kuznetsov et al., 2020, arXiv:2005.04269",
+            action_spaces=_BOX,
+            observation_spaces=_ANY,
+            hyperparameters=TQCHyperparameters,
+        ),
+        Algorithm(
+            name="q-learning",
+            title="Tabular Q-learning",
+            paper="Watkins and Dayan, 1992, doi:10.1007/BF00992698",
+            action_spaces=_DISCRETE,
+            observation_spaces=_DISCRETE,
+            hyperparameters=QLearningHyperparameters,
         ),
     )
 }
 
 
-def algorithms_for(action_space: str) -> list[str]:
-    """Names of the algorithms that can act in a Gymnasium action space, given its class name."""
-    return sorted(name for name, algorithm in ALGORITHMS.items() if action_space in algorithm.action_spaces)
+def algorithms_for(action_space: str, observation_space: str, *, masks: bool = False) -> list[str]:
+    """Names of the algorithms for an environment, given the class names of its Gymnasium spaces.
+
+    `masks` is whether the environment says which of its actions are valid.
+    """
+    return sorted(
+        name
+        for name, algorithm in ALGORITHMS.items()
+        if action_space in algorithm.action_spaces
+        and observation_space in algorithm.observation_spaces
+        and (masks or not algorithm.needs_masks)
+    )

@@ -35,6 +35,9 @@ class Environment(BaseModel):
     reward_threshold: float | None = Field(description="Gymnasium's threshold for solved; the default min_return.")
     max_return: float | None = Field(description="The most an episode can return, where that is known.")
     kwargs: list[str] = Field(description="What the environment's constructor takes.")
+    says_valid_actions: bool = Field(
+        default=False, description="Whether it says which actions are valid, as maskable-ppo needs it."
+    )
 
     @property
     def has_image_observations(self) -> bool:

@@ -100,6 +100,9 @@ def seed_folder(seed: int) -> str:
 
 # Relative to a seed's folder.
 CHECKPOINTS = "checkpoints"
+CHECKPOINT_TAG = ("rlpipe", "checkpoint")
+"""Tag of every object below `CHECKPOINTS`, by which it expires; what a run is about to serve stays."""
 MODEL = "model"
+EVALUATIONS = "evaluations.jsonl"
 METRICS = "metrics.jsonl"
 TRAINING_SUMMARY = "training.json"

@@ -87,6 +87,18 @@ class ValidationSection(_Section):
     )
 
 
+class EvaluationSection(_Section):
+    """How a policy is watched while it learns. What decides is `validation`, on other episodes."""
+
+    every_steps: Annotated[int, Field(ge=1), _WHOLE] | None = Field(
+        default=None,
+        description="Environment steps between evaluations of the policy as it then is; null has none.",
+    )
+    episodes: Annotated[int, Field(ge=1, le=1000), _WHOLE] = Field(
+        default=100, description="Episodes of an evaluation, played side by side."
+    )
+
+
 class CheckpointSection(_Section):
     """What survives an interruption."""
 
@@ -126,6 +138,13 @@ class DeploySection(_Section):
     endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN)] | None = Field(
         default=None, description="Name of the endpoint, created or updated; left out, the experiment's name."
     )
+    approval: Literal["automatic", "manual"] = Field(
+        default="automatic",
+        description="`manual` asks a person before a policy that passed is deployed: `rlpipe approve` or `reject`.",
+    )
+    approval_hours: Annotated[float, Field(gt=0, le=24 * 7)] = Field(
+        default=72, description="Hours that a policy waits for approval; then it is rejected."
+    )
 
 
 class RunSpecification(_Section):
@@ -142,6 +161,7 @@ class RunSpecification(_Section):
         BeforeValidator(_seed_list, json_schema_input_type=SeedCount | list[Seed]),
         AfterValidator(_distinct),
     ] = Field(default=[0], description="How many seeds to train side by side, or a list of them.")
+    evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     validation: ValidationSection = Field(default_factory=ValidationSection)
     checkpoint: CheckpointSection = Field(default_factory=CheckpointSection)
     compute: ComputeSection = Field(default_factory=ComputeSection)
@@ -240,6 +260,7 @@ def _semantic_problems(specification: RunSpecification, catalogue: Catalogue) ->
         *_algorithm_problems(specification, environment),
         *_validation_problems(specification, environment),
         *_checkpoint_problems(specification),
+        *_approval_problems(specification),
     ]
 
 
@@ -270,25 +291,21 @@ def _algorithm_problems(specification: RunSpecification, environment: Environmen
     algorithm = ALGORITHMS.get(section.name)
     if algorithm is None:
         return [_refusal("algorithm.name", section.name, f"one of {', '.join(sorted(ALGORITHMS))}")]
-    space = environment.action_space.type
-    if space not in algorithm.action_spaces:
-        able = ", ".join(algorithms_for(space)) or "none yet"
-        return [
-            _refusal(
-                "algorithm.name",
-                section.name,
-                f"an algorithm that can act in {specification.environment.id}'s {space} action space: {able}",
-            )
-        ]
-    observed = environment.observation_space.type
-    if observed not in algorithm.observation_spaces:
-        allowed = f"one with {', '.join(sorted(algorithm.observation_spaces))} observations for {section.name}"
-        return [_refusal("environment.id", specification.environment.id, f"{allowed}, not {observed}")]
+    space, observed = environment.action_space.type, environment.observation_space.type
+    able = algorithms_for(space, observed, masks=environment.says_valid_actions)
+    if section.name not in able:
+        return [_unfit_algorithm(specification, environment, able)]
+    if algorithm.remembers and specification.deploy.target != "none":
+        allowed = (
+            f"none: {section.name} acts by what it saw before, and an endpoint answers each request by itself; "
+            f"or another algorithm: {', '.join(name for name in able if not ALGORITHMS[name].remembers)}"
+        )
+        return [_refusal("deploy.target", specification.deploy.target, allowed)]
     try:
         hyperparameters = algorithm.hyperparameters.model_validate(section.hyperparameters)
     except ValidationError as error:
         return [_problem(item, "algorithm", "hyperparameters") for item in error.errors()]
-    if hyperparameters.normalize and observed != "Box":
+    if getattr(hyperparameters, "normalize", None) and observed != "Box":
         allowed = (
             f"false: {specification.environment.id} has {observed} observations, and only Box ones are numbers to scale"
         )
@@ -306,6 +323,20 @@ def _algorithm_problems(specification: RunSpecification, environment: Environmen
             )
         ]
     return []
+
+
+def _unfit_algorithm(specification: RunSpecification, environment: Environment, able: list[str]) -> Problem:
+    """What hinders the chosen algorithm in this environment, and which ones nothing does."""
+    name, environment_id = specification.algorithm.name, specification.environment.id
+    algorithm = ALGORITHMS[name]
+    space, observed = environment.action_space.type, environment.observation_space.type
+    if space not in algorithm.action_spaces:
+        able_to = f"act in {environment_id}'s {space} action space"
+    elif observed not in algorithm.observation_spaces:
+        able_to = f"learn from {environment_id}'s {observed} observations"
+    else:
+        able_to = f"do without {environment_id} saying which actions are valid"
+    return _refusal("algorithm.name", name, f"an algorithm that can {able_to}: {', '.join(able) or 'there is none'}")
 
 
 def _validation_problems(specification: RunSpecification, environment: Environment) -> list[Problem]:
@@ -349,6 +380,13 @@ def _checkpoint_problems(specification: RunSpecification) -> list[Problem]:
                 f"more than {every / 3600:g}: the limit would be reached before the first checkpoint",
             )
         ]
+    return []
+
+
+def _approval_problems(specification: RunSpecification) -> list[Problem]:
+    deploy = specification.deploy
+    if deploy.target == "none" and deploy.approval == "manual":
+        return [_refusal("deploy.approval", "manual", "automatic: with deploy.target none there is nothing to approve")]
     return []
 
 

@@ -12,6 +12,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
 
 from contract.catalogue import Catalogue, CatalogueSpace, Environment
+from training_image.trainer.environments import says_valid_actions
 
 # The most an episode can return, from each environment's page on gymnasium.farama.org.
 MAX_RETURNS = {
@@ -58,6 +59,7 @@ def describe(spec: EnvSpec) -> Environment | None:
             reward_threshold=spec.reward_threshold,
             max_return=MAX_RETURNS.get(spec.id),
             kwargs=_kwargs(spec),
+            says_valid_actions=says_valid_actions(environment),
         )
     finally:
         environment.close()

@@ -1,89 +1,151 @@
 """The algorithms that can train, by the names of `contract.algorithms`.
 
-Each builds a Stable-Baselines3 model from resolved hyperparameters. Checkpoints, resume, export and metrics work on
-any of them, so a new algorithm is one entry here, one in the contract and one file of tuned hyperparameters.
+Hyperparameters have the names of Stable-Baselines3's own arguments, so a model is built by handing each to the one who
+takes it: the algorithm or its policy. Checkpoints, resume, export and metrics work on any of them. A new algorithm is
+one entry here, one in the contract, and one file of tuned hyperparameters.
 """
 
-from collections.abc import Callable
+import importlib
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
-from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from contract.algorithms import Hyperparameters, PPOHyperparameters
-from training_image.trainer.optimiser import EagerAdam
+from contract.hyperparameters import Hyperparameters, NetworkHyperparameters, TD3Hyperparameters
+from training_image.trainer.optimiser import EagerAdam, EagerRMSprop
 
 T = TypeVar("T")
-Build = Callable[..., BaseAlgorithm]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainable:
+    """Where an algorithm's classes are. They are imported when they are used: few trainings need all of them."""
+
+    model: str
+    policy: str
+
+
+_ACTOR_CRITIC = "stable_baselines3.common.policies:ActorCriticPolicy"
+
+MODELS = {
+    "ppo": Trainable(model="training_image.trainer.fast:ppo", policy=_ACTOR_CRITIC),
+    "a2c": Trainable(model="stable_baselines3:A2C", policy=_ACTOR_CRITIC),
+    "reinforce": Trainable(model="training_image.trainer.reinforce:Reinforce", policy=_ACTOR_CRITIC),
+    "recurrent-ppo": Trainable(
+        model="sb3_contrib:RecurrentPPO",
+        policy="sb3_contrib.common.recurrent.policies:RecurrentActorCriticPolicy",
+    ),
+    "maskable-ppo": Trainable(
+        model="sb3_contrib:MaskablePPO",
+        policy="sb3_contrib.common.maskable.policies:MaskableActorCriticPolicy",
+    ),
+    "dqn": Trainable(model="stable_baselines3:DQN", policy="stable_baselines3.dqn.policies:DQNPolicy"),
+    "qrdqn": Trainable(model="sb3_contrib:QRDQN", policy="sb3_contrib.qrdqn.policies:QRDQNPolicy"),
+    "sac": Trainable(model="stable_baselines3:SAC", policy="stable_baselines3.sac.policies:SACPolicy"),
+    "td3": Trainable(model="stable_baselines3:TD3", policy="stable_baselines3.td3.policies:TD3Policy"),
+    "tqc": Trainable(model="sb3_contrib:TQC", policy="sb3_contrib.tqc.policies:TQCPolicy"),
+    "q-learning": Trainable(
+        model="training_image.trainer.q_learning:QLearning", policy="training_image.trainer.q_learning:QTable"
+    ),
+}
 
 
 def build(algorithm: str, environment: VecEnv, hyperparameters: Hyperparameters, seed: int) -> BaseAlgorithm:
     """A fresh model of an algorithm, its weights drawn from `seed`."""
     torch.set_num_threads(1)  # see `threads`; here again, for a process that loaded torch before it
-    return MODELS[algorithm](environment, hyperparameters, seed)
+    trainable = MODELS[algorithm]
+    arguments = {
+        name: _schedule(value) if name in _SCHEDULED else _set(value)
+        for name, value in hyperparameters
+        if name not in _POLICY_ARGUMENTS and name not in _OURS
+    }
+    if isinstance(hyperparameters, TD3Hyperparameters):
+        arguments["action_noise"] = _noise(hyperparameters, environment)
+    model: BaseAlgorithm = _load(trainable.model)(
+        policy=_load(trainable.policy),
+        env=environment,
+        policy_kwargs=_policy_arguments(hyperparameters),
+        seed=seed,
+        device="cpu",
+        **arguments,
+    )
+    return model
+
+
+def build_policy(
+    algorithm: str, observation_space: Any, action_space: Any, hyperparameters: Hyperparameters
+) -> BasePolicy:
+    """The policy alone, with fresh weights, to load trained ones into."""
+    torch.set_num_threads(1)
+    arguments = _policy_arguments(hyperparameters)
+    if getattr(hyperparameters, "use_sde", None):
+        arguments["use_sde"] = True
+    policy: BasePolicy = _load(MODELS[algorithm].policy)(observation_space, action_space, lambda _: 0.0, **arguments)
+    return policy
 
 
 def rollout_steps(hyperparameters: Hyperparameters) -> int:
-    """Environment steps between two updates, over all copies of the environment."""
-    return (hyperparameters.n_envs or 1) * (getattr(hyperparameters, "n_steps", None) or 1)
+    """Environment steps between two updates, over all copies of the environment; 1 where that is not fixed."""
+    each = getattr(hyperparameters, "n_steps", None) or getattr(hyperparameters, "train_freq", None) or 1
+    return (hyperparameters.n_envs or 1) * int(each)
 
 
-def build_policy(observation_space: Any, action_space: Any, hyperparameters: Hyperparameters) -> ActorCriticPolicy:
-    """The network alone, with fresh weights, to load trained ones into."""
-    torch.set_num_threads(1)
-    kwargs = _policy_kwargs(hyperparameters)
-    kwargs["use_sde"] = getattr(hyperparameters, "use_sde", None) or False
-    return ActorCriticPolicy(observation_space, action_space, lambda _: 0.0, **kwargs)
-
-
-def _ppo(environment: VecEnv, hyperparameters: PPOHyperparameters, seed: int) -> PPO:
-    h = hyperparameters
-    return PPO(
-        "MlpPolicy",
-        environment,
-        learning_rate=_schedule(h.learning_rate),
-        n_steps=_set(h.n_steps),
-        batch_size=_set(h.batch_size),
-        n_epochs=_set(h.n_epochs),
-        gamma=_set(h.gamma),
-        gae_lambda=_set(h.gae_lambda),
-        clip_range=_schedule(h.clip_range),
-        ent_coef=_set(h.ent_coef),
-        vf_coef=_set(h.vf_coef),
-        max_grad_norm=_set(h.max_grad_norm),
-        use_sde=_set(h.use_sde),
-        sde_sample_freq=_set(h.sde_sample_freq),
-        policy_kwargs=_policy_kwargs(h),
-        seed=seed,
-        device="cpu",
-    )
-
-
-MODELS: dict[str, Build] = {"ppo": _ppo}
+_SCHEDULED = ("learning_rate", "clip_range")
+_OURS = ("n_envs", "normalize", "noise_type", "noise_std")
+_POLICY_ARGUMENTS = {
+    "net_arch": "net_arch",
+    "activation": "activation_fn",
+    "log_std_init": "log_std_init",
+    "ortho_init": "ortho_init",
+    "n_quantiles": "n_quantiles",
+    "n_critics": "n_critics",
+    "lstm_hidden_size": "lstm_hidden_size",
+    "n_lstm_layers": "n_lstm_layers",
+    "enable_critic_lstm": "enable_critic_lstm",
+    "initial_value": "initial_value",
+}
+"""Hyperparameters that the policy takes, and what it calls them."""
 
 _ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
-def _policy_kwargs(hyperparameters: Hyperparameters) -> dict[str, Any]:
+def _policy_arguments(hyperparameters: Hyperparameters) -> dict[str, Any]:
     """What Stable-Baselines3's policy takes beyond its spaces."""
-    shared: dict[str, Any] = {
-        "net_arch": _set(hyperparameters.net_arch),
-        "activation_fn": _ACTIVATIONS[_set(hyperparameters.activation)],
-        "optimizer_class": EagerAdam,
-        # The epsilon is what Stable-Baselines3 gives Adam; one fused kernel updates all weights at once.
-        "optimizer_kwargs": {"eps": 1e-5, "fused": True},
+    arguments = {
+        _POLICY_ARGUMENTS[name]: _ACTIVATIONS[_set(value)] if name == "activation" else _set(value)
+        for name, value in hyperparameters
+        if name in _POLICY_ARGUMENTS
     }
-    if isinstance(hyperparameters, PPOHyperparameters):
-        shared |= {
-            "log_std_init": _set(hyperparameters.log_std_init),
-            "ortho_init": _set(hyperparameters.ortho_init),
-        }
-    return shared
+    if not isinstance(hyperparameters, NetworkHyperparameters):
+        return arguments
+    # The epsilons and the decay are those that Stable-Baselines3 gives its optimisers.
+    if getattr(hyperparameters, "use_rms_prop", None):
+        optimiser = {"optimizer_class": EagerRMSprop, "optimizer_kwargs": {"alpha": 0.99, "eps": 1e-5}}
+    else:  # one fused kernel updates all weights at once
+        epsilon = 1e-5 if hasattr(hyperparameters, "ortho_init") else 1e-8
+        optimiser = {"optimizer_class": EagerAdam, "optimizer_kwargs": {"eps": epsilon, "fused": True}}
+    return arguments | optimiser
+
+
+def _noise(hyperparameters: TD3Hyperparameters, environment: VecEnv) -> ActionNoise | None:
+    kinds = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise}
+    kind = kinds.get(_set(hyperparameters.noise_type))
+    shape = environment.action_space.shape
+    assert shape is not None
+    deviation = np.full(shape, _set(hyperparameters.noise_std), dtype=np.float32)
+    return kind(np.zeros(shape, dtype=np.float32), deviation) if kind else None
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _schedule(given: float | str | None) -> float | Schedule:

@@ -1,9 +1,12 @@
 """Environments, ready to be trained in or evaluated in: many copies, stepped in this process."""
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, SupportsFloat
 
 import gymnasium
+import numpy as np
+import numpy.typing as npt
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
@@ -36,5 +39,67 @@ def episode_steps(environment_id: str) -> int:
 
 def _monitored(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     # The checker looks at every first step of every copy for mistakes of an environment's author.
-    limit = episode_steps(environment_id)
-    return Monitor(gymnasium.make(environment_id, max_episode_steps=limit, disable_env_checker=True, **kwargs))
+    build = functools.partial(
+        gymnasium.make,
+        environment_id,
+        max_episode_steps=episode_steps(environment_id),
+        disable_env_checker=True,
+        **kwargs,
+    )
+    return Monitor(ValidActions(FreshOnSeed(build)))
+
+
+class FreshOnSeed(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Builds the environment anew when it is reset with a seed.
+
+    Then a seed decides everything that follows, whatever was played before. Gymnasium asks that of `reset` itself, but
+    some environments keep something: BipedalWalker's physics engine does, so do wrappers with running statistics.
+    """
+
+    def __init__(self, build: Callable[[], gymnasium.Env[Any, Any]]) -> None:
+        super().__init__(build())
+        self._build = build
+        self._is_new = True
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None and not self._is_new:
+            self.env.close()
+            self.env = self._build()
+        self._is_new = False
+        return self.env.reset(seed=seed, options=options)
+
+
+class ValidActions(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Says which actions are valid, in the way that maskable PPO asks: by a method `action_masks`.
+
+    An environment says so by such a method of its own, or as Gymnasium's own do, by `info["action_mask"]`.
+    """
+
+    def __init__(self, environment: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(environment)
+        self._mask: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._mask = info.get("action_mask")
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._mask = info.get("action_mask")
+        return observation, reward, terminated, truncated, info
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """One for each choice of the action space, true where it is valid."""
+        mask = self._mask
+        if mask is None:
+            mask = self.env.get_wrapper_attr("action_masks")()
+        return np.asarray(mask, dtype=bool)
+
+
+def says_valid_actions(environment: gymnasium.Env[Any, Any]) -> bool:
+    """Whether an environment says which of its actions are valid."""
+    if environment.has_wrapper_attr("action_masks"):
+        return True
+    _, info = environment.reset(seed=0)
+    return "action_mask" in info

@@ -78,4 +78,4 @@ def policy_of(model: BaseAlgorithm) -> Policy:
     if isinstance(model, FastPPO):
         return model
     normaliser = model.get_vec_normalize_env()
-    return PolicyGraph(model.policy, load(capture_normaliser(normaliser)) if normaliser else None)  # type: ignore[arg-type]
+    return PolicyGraph(model.policy, load(capture_normaliser(normaliser)) if normaliser else None)

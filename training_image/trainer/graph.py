@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
+
+from training_image.trainer.heads import head_of
 
 
 class PolicyGraph(torch.nn.Module):
@@ -24,10 +26,11 @@ class PolicyGraph(torch.nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, policy: ActorCriticPolicy, normaliser: dict[str, Tensor] | None) -> None:
+    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None) -> None:
         """`normaliser` holds what `state.capture_normaliser` captured."""
         super().__init__()
         self._policy = policy.eval()
+        self._head = head_of(policy)
         self._space = policy.action_space
         self._normalises = normaliser is not None
         for name, tensor in (normaliser or {}).items():
@@ -41,17 +44,18 @@ class PolicyGraph(torch.nn.Module):
         return self.decide(self.scores(observation))
 
     def scores(self, observation: Tensor) -> Tensor:
-        """What the network says before an action is chosen: logits, or the means of a Box action."""
+        """What the network says before an action is chosen: logits, values, or the means of a Box action."""
+        return self._head.scores(self.normalised(observation))
+
+    def normalised(self, observation: Tensor) -> Tensor:
+        """The observation as the network takes it."""
         if self._normalises:
             # In double precision, as training computes it.
             deviation = torch.sqrt(self.observation_variance + self.epsilon)
             scaled = (observation.double() - self.observation_mean) / deviation
             bound = float(self.clip)
             observation = torch.clamp(scaled, -bound, bound).float()
-        policy = self._policy
-        features = BasePolicy.extract_features(policy, observation, policy.pi_features_extractor)
-        scores: Tensor = policy.action_net(policy.mlp_extractor.forward_actor(features))
-        return scores
+        return observation
 
     def decide(self, scores: Tensor) -> Tensor:
         """The best action by these scores."""
@@ -63,7 +67,10 @@ class PolicyGraph(torch.nn.Module):
             return torch.stack([torch.argmax(choice, dim=1) for choice in choices], dim=1)
         if isinstance(space, spaces.MultiBinary):
             return (scores > 0).long()
-        return torch.clamp(scores.view(-1, *self.low.shape), self.low, self.high)
+        actions = scores.view(-1, *self.low.shape)
+        if self._head.squashes:  # the mean is between -1 and 1
+            actions = self.low + 0.5 * (actions + 1.0) * (self.high - self.low)
+        return torch.clamp(actions, self.low, self.high)
 
     def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """`forward` on numpy arrays."""

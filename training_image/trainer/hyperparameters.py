@@ -6,7 +6,8 @@ from typing import Any
 import yaml
 from pydantic import JsonValue
 
-from contract.algorithms import ALGORITHMS, Hyperparameters
+from contract.algorithms import ALGORITHMS
+from contract.hyperparameters import Hyperparameters
 
 FOLDER = Path(__file__).parents[1] / "hyperparameters"
 

@@ -1,7 +1,7 @@
 """How training goes: progress for whoever watches, and metrics.jsonl for the report.
 
-A line of metrics.jsonl belongs to one update. When there are too many lines every second one is dropped, and from
-then on half as many are taken, so the file stays small however long the run.
+A line of metrics.jsonl belongs to one update, or to the last of several small ones. When there are too many lines
+every second one is dropped, and from then on half as many are taken, so the file stays small however long the run.
 """
 
 import json
@@ -16,17 +16,25 @@ from stable_baselines3.common.utils import safe_mean
 from contract.events import Progress
 
 MAX_LINES = 2000
+MIN_STEPS_PER_LINE = 400
+"""Some algorithms update with every step: too little happens in one to be told."""
+
 PROGRESS_SECONDS = 0.5
 """The least time between two progress events."""
+
+
+def steps_per_line(steps_per_update: int) -> int:
+    """Steps that a line of metrics.jsonl tells of: whole updates."""
+    return math.ceil(MIN_STEPS_PER_LINE / steps_per_update) * steps_per_update
 
 
 class MetricsLog:
     """The lines of metrics.jsonl. Which updates have one depends on their steps only, so resuming changes nothing."""
 
-    def __init__(self, *, steps_per_update: int, document: bytes | None = None, up_to: int = 0) -> None:
+    def __init__(self, *, steps_per_line: int, document: bytes | None = None, up_to: int = 0) -> None:
         """Continue `document`, the file of an earlier attempt, as far as the step that training resumes at."""
         lines = [json.loads(line) for line in (document or b"").splitlines()]
-        self._steps_per_update = steps_per_update
+        self.steps_per_line = steps_per_line
         self._lines: list[dict[str, Any]] = [line for line in lines if line["timesteps"] <= up_to]
         # Of every n-th update the first that has a line is the n-th.
         self._every = self._update(self._lines[0]) if self._lines else 1
@@ -41,7 +49,7 @@ class MetricsLog:
             self._lines = [line for line in self._lines if self._update(line) % self._every == 0]
 
     def _update(self, line: dict[str, Any]) -> int:
-        number: int = line["timesteps"] // self._steps_per_update
+        number: int = line["timesteps"] // self.steps_per_line
         return number
 
     def encode(self) -> bytes:
@@ -69,7 +77,7 @@ class Metrics(BaseCallback):
         self._seconds = seconds
         self._progress = progress
         self._begun: float | None = None
-        self._begun_at = self._updated_at = 0
+        self._begun_at = self._told_at = 0
         self._told = 0.0
 
     def _on_step(self) -> bool:
@@ -82,11 +90,11 @@ class Metrics(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self._begun is None:  # only now is a resumed model where it was
             self._begun = self._told = time.monotonic()
-            self._begun_at = self._updated_at = self.model.num_timesteps
+            self._begun_at = self._told_at = self.model.num_timesteps
         self._take()
 
     def _on_training_end(self) -> None:
-        self._take()
+        self._take(last=True)
         self._progress(self.snapshot())
 
     def snapshot(self) -> Progress:
@@ -115,11 +123,11 @@ class Metrics(BaseCallback):
             return 0.0
         return (self.model.num_timesteps - self._begun_at) / max(time.monotonic() - self._begun, 1e-9)
 
-    def _take(self) -> None:
-        done = self.model.num_timesteps
-        if self._begun is None or done == self._updated_at:
+    def _take(self, *, last: bool = False) -> None:
+        done, each = self.model.num_timesteps, self._log.steps_per_line
+        if self._begun is None or (done // each == self._told_at // each and not last) or done == self._told_at:
             return
-        self._updated_at = done
+        self._told_at = done
         self._log.add({"timesteps": done, "seconds": round(self._seconds(), 3)} | self._episodes() | self._losses())
 
     def _episodes(self) -> dict[str, float]:

@@ -78,7 +78,8 @@ def read(storage: Storage) -> TrainedPolicy:
         document = json.loads(content)
         hyperparameters = ALGORITHMS[document["algorithm"]].hyperparameters.model_validate(document["hyperparameters"])
         observation_space = spaces.build(document["observation_space"])
-        policy = build_policy(observation_space, spaces.build(document["action_space"]), hyperparameters)
+        action_space = spaces.build(document["action_space"])
+        policy = build_policy(document["algorithm"], observation_space, action_space, hyperparameters)
         policy.load_state_dict(load_tensors(weights))
         normaliser = storage.read(NORMALISER) if document["normalised"] else None
         graph = PolicyGraph(policy, None if normaliser is None else load_tensors(normaliser))

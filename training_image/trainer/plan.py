@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from contract.algorithms import Hyperparameters
 from contract.catalogue import Catalogue, load_catalogue
+from contract.hyperparameters import Hyperparameters
 from contract.layout import SPECIFICATION
 from contract.run import ResolvedRun, RunFileError, RunSpecification
 from training_image.trainer import hyperparameters
@@ -81,6 +81,7 @@ def plan_by_hand(run_id: str, document: dict[str, Any], seed: int) -> Plan:
     catalogue = load_catalogue()
     if environment_id not in catalogue.environments:
         catalogue = _with_installed(catalogue, environment_id)
+    document = {"deploy": {"target": "none"}, **document}
     known = catalogue.environments.get(environment_id)
     if known is not None and known.reward_threshold is None:
         document = {**document, "validation": {"min_return": 0 if known.max_return is None else known.max_return}}

@@ -13,8 +13,6 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from training_image.trainer import state
-
 EPISODES_PER_SEGMENT = 4
 """Episodes of full length that each copy of the environment has room for in a segment."""
 
@@ -30,25 +28,25 @@ def segment_seed(seed: int, segment: int) -> int:
 
 
 class Segments(BaseCallback):
-    """Starts each segment; hands what the model has learnt by then to `at_start`.
+    """Starts each segment. `at_start` is called before, when the model's state is complete.
 
-    With `resume`, training continues from there. It is put back after Stable-Baselines3 has set up its loop, so
-    that the observations of that set-up's own reset reach neither the normaliser nor a generator that is used.
+    With `restore`, training continues from what it puts back. It is called after Stable-Baselines3 has set up its
+    loop, so that the observations of that set-up's own reset reach neither the normaliser nor a generator that is used.
     """
 
     def __init__(
-        self, *, seed: int, steps: int, resume: state.Parts | None, at_start: Callable[[int, state.Parts], None]
+        self, *, seed: int, steps: int, restore: Callable[[], None] | None, at_start: Callable[[], None]
     ) -> None:
         super().__init__()
         self._seed = seed
         self._steps = steps
-        self._resume = resume
+        self._restore = restore
         self._at_start = at_start
         self._segment: int | None = None
 
     def _on_training_start(self) -> None:
-        if self._resume is not None:
-            state.restore(self.model, self._resume)
+        if self._restore is not None:
+            self._restore()
 
     def _on_rollout_start(self) -> None:
         # Here the update is done and the next step is not taken, so the model's state is complete.
@@ -56,7 +54,7 @@ class Segments(BaseCallback):
         if segment == self._segment:
             return
         self._segment = segment
-        self._at_start(self.model.num_timesteps, state.capture(self.model))
+        self._at_start()
         _begin(self.model, segment_seed(self._seed, segment))
 
     def _on_step(self) -> bool:
@@ -69,6 +67,8 @@ def _begin(model: BaseAlgorithm, seed: int) -> None:
     model.set_random_seed(seed)  # python, numpy, torch, the action space and the environments
     model._last_obs = environment.reset()  # type: ignore[assignment]
     model._last_episode_starts = np.ones(environment.num_envs, dtype=bool)
+    if (noise := getattr(model, "action_noise", None)) is not None:
+        noise.reset()
     if normaliser := model.get_vec_normalize_env():
         model._last_original_obs = normaliser.get_original_obs()
     if model.use_sde:  # drawn before the segment began, from the generator of the one before

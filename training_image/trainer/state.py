@@ -23,7 +23,7 @@ Parts = dict[str, bytes]
 def capture(model: BaseAlgorithm) -> Parts:
     """What the model has learnt and counted so far."""
     parts = {
-        PARAMETERS: save(_flatten(model.get_parameters())),
+        PARAMETERS: save(_flatten(model.get_parameters()) | _variables(model)),
         COUNTERS: json.dumps(_counters(model), default=float).encode(),
     }
     if normaliser := model.get_vec_normalize_env():
@@ -33,11 +33,15 @@ def capture(model: BaseAlgorithm) -> Parts:
 
 def restore(model: BaseAlgorithm, parts: Parts) -> None:
     """Put back what `capture` took, into a model built from the same plan."""
-    parameters: Any = _unflatten(load(parts[PARAMETERS]), model.get_parameters())
+    tensors = load(parts[PARAMETERS])
+    for path in [path for path in tensors if path.startswith(_VARIABLES)]:
+        getattr(model, path.removeprefix(_VARIABLES)).data.copy_(tensors.pop(path))
+    parameters: Any = _unflatten(tensors, model.get_parameters())
     model.set_parameters(parameters, device=model.device)
     counters = json.loads(parts[COUNTERS])
     for name in _COUNTERS:
-        setattr(model, name, counters[name])
+        if name in counters:
+            setattr(model, name, counters[name])
     for name in _WINDOWS:
         window = getattr(model, name)
         window.clear()
@@ -59,13 +63,29 @@ def capture_normaliser(normaliser: VecNormalize) -> bytes:
     return save(tensors)
 
 
-_COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_current_progress_remaining")
+_VARIABLES = "variable/"
+"""Before the names of tensors that are no weights of a network: SAC's and TQC's entropy coefficient."""
+
+# The last two are DQN's and QR-DQN's: when the target network is due, and how much is explored.
+_COUNTERS = (
+    "num_timesteps",
+    "_n_updates",
+    "_episode_num",
+    "_current_progress_remaining",
+    "_n_calls",
+    "exploration_rate",
+)
 _WINDOWS = ("ep_info_buffer", "ep_success_buffer")
 
 
 def _counters(model: BaseAlgorithm) -> dict[str, Any]:
-    counters: dict[str, Any] = {name: getattr(model, name) for name in _COUNTERS}
+    counters: dict[str, Any] = {name: getattr(model, name) for name in _COUNTERS if hasattr(model, name)}
     return counters | {name: list(getattr(model, name) or []) for name in _WINDOWS}
+
+
+def _variables(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
+    _, names = model._get_torch_save_params()
+    return {f"{_VARIABLES}{name}": getattr(model, name).detach().cpu().clone() for name in names}
 
 
 def _flatten(parameters: dict[str, dict[str, Any]]) -> dict[str, torch.Tensor]:

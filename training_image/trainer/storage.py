@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
+from contract.layout import CHECKPOINT_TAG, CHECKPOINTS
 from training_image.trainer.errors import UsageError
 
 
@@ -127,7 +128,10 @@ class S3Storage:
         return body
 
     def write(self, key: str, data: bytes) -> None:
-        self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=data)
+        path = self._key(key)
+        # Checkpoints expire by their tag: a lifecycle rule cannot say "this folder of every run".
+        tags = {"Tagging": "=".join(CHECKPOINT_TAG)} if CHECKPOINTS in path.split("/") else {}
+        self._client.put_object(Bucket=self._bucket, Key=path, Body=data, **tags)
 
     def keys(self, prefix: str) -> list[str]:
         start = len(self._prefix) + 1 if self._prefix else 0

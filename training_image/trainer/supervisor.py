@@ -13,8 +13,11 @@ from training_image.trainer.stopping import Limits, Signals, Stop
 class Supervisor(BaseCallback):
     """`stopped` says why training ended early, if it did."""
 
-    def __init__(self, signals: Signals, limits: Limits) -> None:
+    def __init__(self, signals: Signals, limits: Limits, *, steps_per_check: int) -> None:
+        """Numbers are looked at once in `steps_per_check` steps: some algorithms update with every one."""
         super().__init__()
+        self._steps_per_check = steps_per_check
+        self._checked = 0
         self._signals = signals
         self._limits = limits
         self.stopped: Stop | None = None
@@ -24,7 +27,10 @@ class Supervisor(BaseCallback):
         return self.stopped is None
 
     def _on_rollout_start(self) -> None:
-        check_finite(self.model)
+        check = self.model.num_timesteps // self._steps_per_check
+        if check != self._checked:
+            self._checked = check
+            check_finite(self.model)
 
 
 def check_finite(model: BaseAlgorithm) -> None:

@@ -11,17 +11,19 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch.distributions import Distribution
 
 from contract.events import Checkpointed, Progress, Started
-from contract.layout import CHECKPOINTS, METRICS, MODEL
+from contract.layout import CHECKPOINTS, EVALUATIONS, METRICS, MODEL
 from contract.outcomes import ExitCode
 from training_image.trainer import algorithms, environments, model
 from training_image.trainer.checkpoints import Checkpoint, Checkpoints
 from training_image.trainer.errors import UsageError
+from training_image.trainer.evaluations import Evaluations
 from training_image.trainer.fast import describe
-from training_image.trainer.metrics import Metrics, MetricsLog
+from training_image.trainer.metrics import Metrics, MetricsLog, steps_per_line
 from training_image.trainer.plan import Plan
+from training_image.trainer.replay import Replay
 from training_image.trainer.reporting import Reporter
 from training_image.trainer.segments import Segments, segment_steps
-from training_image.trainer.state import Parts, capture
+from training_image.trainer.state import Parts, capture, restore
 from training_image.trainer.stopping import Limits, Signals, Stop
 from training_image.trainer.storage import Storage
 from training_image.trainer.summary import Summary
@@ -88,15 +90,23 @@ class _Training:
         self._checkpoints = checkpoints
         self._resume = resume
         self._limits = limits
-        self._supervisor = Supervisor(signals, limits)
+        self._replay = Replay(checkpoints.store_block)
+        each = steps_per_line(algorithms.rollout_steps(plan.hyperparameters))
+        self._supervisor = Supervisor(signals, limits, steps_per_check=each)
         # Checking every distribution's arguments takes a third of a rollout; weights are checked at every update.
         Distribution.set_default_validate_args(False)
         self.model = _build_model(plan)
         if how := describe(self.model):
             reporter.log(how)
         self._metrics_log = MetricsLog(
-            steps_per_update=algorithms.rollout_steps(plan.hyperparameters),
+            steps_per_line=each,
             document=storage.read(METRICS) if resume else None,
+            up_to=resume.timesteps if resume else 0,
+        )
+        self._evaluations = Evaluations(
+            plan,
+            reporter.log,
+            document=storage.read(EVALUATIONS) if resume else None,
             up_to=resume.timesteps if resume else 0,
         )
         self._metrics = Metrics(
@@ -121,23 +131,23 @@ class _Training:
                 copies=_environment(self.model).num_envs,
                 rollout_steps=algorithms.rollout_steps(plan.hyperparameters),
             ),
-            resume=self._resume.parts if self._resume else None,
+            restore=self._restore if self._resume else None,
             at_start=self._segment_starts,
         )
         # In this order: what a segment starts with must be finite, and in the metrics, before it is kept.
-        callback = CallbackList([self._supervisor, self._metrics, segments])
+        callback = CallbackList([self._supervisor, self._metrics, self._evaluations, segments])
         try:
             self.model.learn(total, callback=callback, log_interval=None)  # type: ignore[arg-type]
         finally:
             self._save_metrics()
         if self._supervisor.stopped is None:
-            check_finite(self.model)
-            self._latest = (self.model.num_timesteps, capture(self.model))
+            self._capture()
             if plan.specification.checkpoint.every_seconds is not None:
                 self._store()
         elif self._latest is not None:
             # Training goes back to where the segment started: from there it continues exactly.
             self._store()
+        self._replay.close()
         return self._supervisor.stopped
 
     @property
@@ -147,9 +157,21 @@ class _Training:
 
     def _save_metrics(self) -> None:
         self._storage.write(METRICS, self._metrics_log.encode())
+        if evaluations := self._evaluations.encode():
+            self._storage.write(EVALUATIONS, evaluations)
 
-    def _segment_starts(self, timesteps: int, parts: Parts) -> None:
-        self._latest = (timesteps, parts)
+    def _restore(self) -> None:
+        assert self._resume is not None
+        restore(self.model, self._resume.parts)
+        self._replay.restore(self.model, self._resume.parts, self._resume.blocks)
+        self._resume = None  # a large replay buffer need not be in memory twice
+
+    def _capture(self) -> None:
+        check_finite(self.model)
+        self._latest = (self.model.num_timesteps, capture(self.model) | self._replay.capture(self.model))
+
+    def _segment_starts(self) -> None:
+        self._capture()
         every = self._plan.specification.checkpoint.every_seconds
         if every is not None and time.monotonic() - self._stored_at >= every:
             self._store()
@@ -159,7 +181,7 @@ class _Training:
         timesteps, parts = self._latest
         self._save_metrics()
         about = {"identity": self._plan.identity, "seconds": round(self._limits.seconds, 3)}
-        if self._checkpoints.store(timesteps, parts, about):
+        if self._checkpoints.store(timesteps, parts, about, self._replay.blocks(parts)):
             self._reporter.report(Checkpointed(event="checkpoint", seed=self._plan.seed, timesteps=timesteps))
         self._stored_at = time.monotonic()
 
@@ -167,7 +189,7 @@ class _Training:
 def _build_model(plan: Plan) -> BaseAlgorithm:
     h = plan.hyperparameters
     environment = environments.make(plan.environment, plan.specification.environment.kwargs, h.n_envs or 1)
-    if h.normalize:
+    if getattr(h, "normalize", None):
         try:
             environment = VecNormalize(environment, gamma=h.gamma or 0.99)
         except ValueError as error:

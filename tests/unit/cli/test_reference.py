@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from cli.reference import FOLDER, pages, schema_document
-from contract.algorithms import PPOHyperparameters
+from contract.algorithms import ALGORITHMS
 from contract.catalogue import load_catalogue
+from contract.hyperparameters import PPOHyperparameters
 from contract.run import RunSpecification
 from tests.unit.cli.conftest import Said
 
@@ -34,5 +35,7 @@ def test_schema_lets_an_editor_complete_names_and_check_bounds(rlpipe: Callable[
     assert schema["additionalProperties"] is False
     definitions = schema["$defs"]
     assert definitions["EnvironmentSection"]["properties"]["id"]["enum"] == list(load_catalogue().environments)
-    (ppo,) = definitions["AlgorithmSection"]["allOf"]
+    rules = definitions["AlgorithmSection"]["allOf"]
+    assert len(rules) == len(ALGORITHMS)
+    ppo = next(rule for rule in rules if "'ppo'" in str(rule["if"]))
     assert "clip_range" in ppo["then"]["properties"]["hyperparameters"]["properties"]

@@ -30,7 +30,7 @@ WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
     ("environment.id", "environment: {id: 5}", "text"),
     ("environment.id", "environment: {id: CartPole-v9}", "did you mean CartPole-v1"),
     ("environment.id", "environment: {id: 'mypackage:CartPole-v1'}", "cannot choose code to import"),
-    ("environment.id", "environment: {id: Blackjack-v1}\nvalidation: {min_return: 0}", "not Tuple"),
+    ("algorithm.name", "environment: {id: Blackjack-v1}\nvalidation: {min_return: 0}", "Tuple observations"),
     ("environment.kwargs", "environment: {id: CartPole-v1, kwargs: [1]}", "a mapping"),
     ("environment.kwargs.gravity", "environment: {id: CartPole-v1, kwargs: {gravity: 1}}", "sutton_barto_reward"),
     # the algorithm

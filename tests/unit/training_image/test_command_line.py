@@ -89,12 +89,12 @@ def test_output_is_said_and_lies_in_runs(tmp_path: Path) -> None:
         (["--env", "CartPol-v1"], "did you mean CartPole-v1"),
         (["--env", "os:system"], "cannot choose code to import"),
         (["--env", "CartPole-v1", "--timesteps", "0"], "timesteps: at least 1"),
-        (["--env", "CartPole-v1", "--algo", "pppo"], "one of ppo"),
+        (["--env", "CartPole-v1", "--algo", "pppo"], "one of a2c, dqn"),
         (["--env", "CartPole-v1", "--seed", "-1"], "seeds"),
         (["--env", "CartPole-v1", "--set", "n_steps=0"], "algorithm.hyperparameters.n_steps: at least 1"),
         (["--env", "CartPole-v1", "--set", "n_step=5"], "no such key"),
         (["--env", "CartPole-v1", "--set", "n_steps"], "NAME=VALUE"),
-        (["--env", "Blackjack-v1"], "not Tuple"),
+        (["--env", "Blackjack-v1"], "Tuple observations"),
         (["--env", "FrozenLake-v1", "--set", "normalize=true"], "normalize: false"),
         (["--env", "CartPole-v1", "--set", "use_sde=true"], "use_sde: false"),
         (["--resume", "--output", "/nowhere/at/all"], "no training in /nowhere/at/all"),
@@ -153,7 +153,7 @@ def test_an_unexpected_error_is_exit_1_with_the_traceback_in_the_log(
         raise ZeroDivisionError("by zero")
 
     write_run(tmp_path)
-    monkeypatch.setitem(algorithms.MODELS, "ppo", breaks)
+    monkeypatch.setattr(algorithms, "build", breaks)
     assert main(["--run", str(tmp_path), "--seed", "0"]) == ExitCode.FAILED
     lines = capfd.readouterr().out.splitlines()
     assert decode(lines[-1]) == {"event": "ended", "exit_code": 1, "reason": "ZeroDivisionError: by zero"}

@@ -3,8 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from contract.algorithms import ALGORITHMS
+from contract.algorithms import ALGORITHMS, algorithms_for
 from contract.catalogue import load_catalogue
+from contract.hyperparameters import ClippedHyperparameters
 from training_image.trainer import hyperparameters
 from training_image.trainer.algorithms import MODELS, rollout_steps
 
@@ -23,11 +24,16 @@ def test_every_entry_is_of_a_known_environment_and_valid(algorithm: str, entry: 
     resolved = hyperparameters.resolve(algorithm, entry, {})
     unset = [name for name, value in resolved.model_dump().items() if value is None]
     assert unset == [], "`default` must fill in every hyperparameter"
-    assert getattr(resolved, "batch_size", 0) <= rollout_steps(resolved)
+    if isinstance(resolved, ClippedHyperparameters):
+        assert resolved.batch_size is not None
+        assert resolved.batch_size <= rollout_steps(resolved)
     if entry != "default":
         environment = environments[entry]
-        assert environment.action_space.type in ALGORITHMS[algorithm].action_spaces
-        if resolved.normalize:
+        fit = algorithms_for(
+            environment.action_space.type, environment.observation_space.type, masks=environment.says_valid_actions
+        )
+        assert algorithm in fit
+        if getattr(resolved, "normalize", None):
             assert environment.observation_space.type == "Box"
 
 

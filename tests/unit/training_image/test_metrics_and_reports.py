@@ -55,7 +55,7 @@ def test_metrics_of_a_resumed_run_equal_those_of_an_uninterrupted_one(tmp_path: 
 
 
 def test_a_long_run_has_a_short_evenly_spaced_file() -> None:
-    log = MetricsLog(steps_per_update=10)
+    log = MetricsLog(steps_per_line=10)
     for update in range(1, 10 * MAX_LINES + 1):
         log.add({"timesteps": 10 * update})
     steps = [json.loads(line)["timesteps"] for line in log.encode().splitlines()]
@@ -64,12 +64,12 @@ def test_a_long_run_has_a_short_evenly_spaced_file() -> None:
 
 
 def test_a_continued_file_keeps_its_spacing() -> None:
-    whole, cut = MetricsLog(steps_per_update=1), MetricsLog(steps_per_update=1)
+    whole, cut = MetricsLog(steps_per_line=1), MetricsLog(steps_per_line=1)
     for update in range(1, 3 * MAX_LINES):
         whole.add({"timesteps": update})
         if update <= 2 * MAX_LINES + 100:
             cut.add({"timesteps": update})
-    resumed = MetricsLog(steps_per_update=1, document=cut.encode(), up_to=2 * MAX_LINES + 1)
+    resumed = MetricsLog(steps_per_line=1, document=cut.encode(), up_to=2 * MAX_LINES + 1)
     for update in range(2 * MAX_LINES + 2, 3 * MAX_LINES):
         resumed.add({"timesteps": update})
     assert resumed.encode() == whole.encode()
