@@ -1,0 +1,30 @@
+"""`python -m benchmarks [part ...]`: everything, or some parts."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from benchmarks import features, process, quality, solving
+
+PARTS: dict[str, Callable[[], str]] = {
+    "process": process.main,
+    "quality": quality.main,
+    "solving": solving.main,
+    "features": features.main,
+}
+
+
+def main() -> None:
+    """Measure, write results/, print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the trainer costs.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all when left out")
+    chosen = parser.parse_args().parts or list(PARTS)
+    if unknown := [part for part in chosen if part not in PARTS]:
+        parser.error(f"{', '.join(unknown)}: there is {', '.join(PARTS)}")
+    for part in chosen:
+        sys.stdout.write(f"\n## {part}\n\n{PARTS[part]()}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
