@@ -12,8 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-TRAINING_IMAGE = ("contract", "training_image", "constraints.txt")
-SERVING_IMAGE = ("contract", "serving_image", "constraints.txt")
+TRAINING_IMAGE = ("contract", "training_image")
+SERVING_IMAGE = ("contract", "serving_image")
 FUNCTIONS = ("contract", "lambdas")
 
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info", "tests", ".*")

@@ -17,7 +17,6 @@ from tests.infra.conftest import ROOT, Stage
 def repository(tmp_path: Path) -> Path:
     """A small repository."""
     for path in (
-        "constraints.txt",
         "contract/__init__.py",
         "contract/catalogue.json",
         "lambdas/prepare/handler.py",
@@ -97,10 +96,13 @@ def test_contexts_hold_the_dockerfile_and_everything_it_copies(stages: dict[str,
     assert set(contexts) == {"training_image", "serving_image"}
     for name, (folder, dockerfile) in contexts.items():
         assert dockerfile == f"{name}/Dockerfile"
-        assert sorted(path.name for path in folder.iterdir()) == sorted(["constraints.txt", "contract", name])
+        assert sorted(path.name for path in folder.iterdir()) == sorted(["contract", name])
         for line in re.findall(r"^COPY (?!--from)(.+)$", (folder / dockerfile).read_text(), re.MULTILINE):
             for source in [word for word in line.split() if not word.startswith("--")][:-1]:
-                assert (folder / source).exists(), f"{dockerfile} copies {source}, which its context does not have"
+                # Either variant of the training image: `requirements-${VARIANT}.lock`.
+                assert list(folder.glob(source.replace("${VARIANT}", "[cg]pu"))), (
+                    f"{dockerfile} copies {source}, which its context does not have"
+                )
 
 
 def test_nothing_of_this_machine_is_uploaded(stages: dict[str, Stage]) -> None:
