@@ -1,12 +1,13 @@
 """The usual first program: Stable-Baselines3 on one environment. `--ours` gives it our hyperparameters and copies."""
 
 import sys
+from typing import Any
 
 import gymnasium
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
-OURS = {
+OURS: dict[str, Any] = {
     "n_steps": 64,
     "batch_size": 512,
     "n_epochs": 4,

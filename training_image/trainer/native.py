@@ -16,7 +16,37 @@ import numpy.typing as npt
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
 
+Step = Callable[[Any, npt.NDArray[Any]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], Any, Any]]
 Restart = Callable[[Any, npt.NDArray[np.intp]], npt.NDArray[np.float32]]
+
+
+def _step_cartpole(
+    environment: Any, actions: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """One step of all copies: observations, rewards, terminated, truncated.
+
+    The arithmetic is Gymnasium's, in the same order, so the numbers are too. What is left out takes half of its time:
+    a check of every action, and the resets of the next step.
+    """
+    x, x_dot, theta, theta_dot = environment.state
+    force = np.where(actions == 1, environment.force_mag, -environment.force_mag)
+    cosine, sine = np.cos(theta), np.sin(theta)
+    temp = (force + environment.polemass_length * np.square(theta_dot) * sine) / environment.total_mass
+    inertia = 4.0 / 3.0 - environment.masspole * np.square(cosine) / environment.total_mass
+    theta_acc = (environment.gravity * sine - cosine * temp) / (environment.length * inertia)
+    x_acc = temp - environment.polemass_length * theta_acc * cosine / environment.total_mass
+    state = np.empty_like(environment.state)
+    np.add(x, environment.tau * x_dot, out=state[0])
+    np.add(x_dot, environment.tau * x_acc, out=state[1])
+    np.add(theta, environment.tau * theta_dot, out=state[2])
+    np.add(theta_dot, environment.tau * theta_acc, out=state[3])
+    environment.state = state
+    environment.steps += 1
+    terminated = np.abs(state[0]) > environment.x_threshold
+    terminated |= np.abs(state[2]) > environment.theta_threshold_radians
+    truncated = environment.steps >= environment.max_episode_steps
+    rewards = -terminated.astype(np.float32) if environment._sutton_barto_reward else np.ones(len(x), np.float32)
+    return state.T.astype(np.float32), rewards, terminated, truncated
 
 
 def _restart_cartpole(environment: Any, finished: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
@@ -25,11 +55,10 @@ def _restart_cartpole(environment: Any, finished: npt.NDArray[np.intp]) -> npt.N
         low=environment.low, high=environment.high, size=(4, len(finished))
     )
     environment.steps[finished] = 0
-    environment.prev_done[finished] = False
     return np.asarray(environment.state[:, finished].T, dtype=np.float32)
 
 
-_RESTART: dict[type, Restart] = {CartPoleVectorEnv: _restart_cartpole}
+_KNOWN: dict[type, tuple[Step, Restart]] = {CartPoleVectorEnv: (_step_cartpole, _restart_cartpole)}
 
 
 class NativeVecEnv(VecEnv):
@@ -38,7 +67,7 @@ class NativeVecEnv(VecEnv):
     def __init__(self, environment: Any) -> None:
         """`environment` is an unwrapped Gymnasium vector environment of a class that is known here."""
         self._environment = environment
-        self._restart = _RESTART[type(environment)]
+        self._step, self._restart = _KNOWN[type(environment)]
         self._seed: int | None = None
         self._started = time.time()
         self.render_mode = None
@@ -61,7 +90,7 @@ class NativeVecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        observations, rewards, terminated, truncated, _ = self._environment.step(self._actions)
+        observations, rewards, terminated, truncated = self._step(self._environment, self._actions)
         self._returns += rewards
         self._lengths += 1
         dones = terminated | truncated
@@ -106,7 +135,7 @@ class NativeVecEnv(VecEnv):
 def native(environment_id: str, kwargs: dict[str, Any], copies: int) -> NativeVecEnv | None:
     """The natively vectorised form of an environment, or None when Gymnasium has none that is known here."""
     entry_point = gymnasium.spec(environment_id).vector_entry_point
-    if entry_point is None or entry_point not in {f"{known.__module__}:{known.__qualname__}" for known in _RESTART}:
+    if entry_point is None or entry_point not in {f"{known.__module__}:{known.__qualname__}" for known in _KNOWN}:
         return None
     made = gymnasium.make_vec(environment_id, copies, vectorization_mode="vector_entry_point", **kwargs)
     return NativeVecEnv(made.unwrapped)
