@@ -11,6 +11,7 @@ from stacks.alerts import AlertsStack  # noqa: E402
 from stacks.compute import ComputeStack  # noqa: E402
 from stacks.constructs.dependencies import function_code  # noqa: E402
 from stacks.events import EventsStack  # noqa: E402
+from stacks.governance.govern import govern, synthesise  # noqa: E402
 from stacks.network import NetworkStack  # noqa: E402
 from stacks.pipeline import PipelineStack  # noqa: E402
 from stacks.serving import ServingStack  # noqa: E402
@@ -20,11 +21,11 @@ from stacks.storage import StorageStack  # noqa: E402
 def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
     """Put every stack of one stage into `app`; `bundle` packs the Lambda functions' dependencies, by pip."""
     code = function_code(bundle=bundle)
-    storage = StorageStack(app, settings=settings)
+    storage = StorageStack(app, settings=settings, function_code=code)
     network = NetworkStack(app, settings=settings)
     alerts = AlertsStack(app, settings=settings)
     compute = ComputeStack(app, settings=settings, vpc=network.vpc, subnets=network.subnets)
-    serving = ServingStack(app, settings=settings, artifacts_bucket=storage.artifacts_bucket)
+    serving = ServingStack(app, settings=settings, function_code=code, artifacts_bucket=storage.artifacts_bucket)
     pipeline = PipelineStack(
         app,
         settings=settings,
@@ -46,6 +47,7 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         state_machine=pipeline.state_machine,
         finish_function=pipeline.finish_function,
     )
+    govern(app, judge=settings.judge)
 
 
 if __name__ == "__main__":
@@ -56,4 +58,4 @@ if __name__ == "__main__":
         raise SystemExit(str(error)) from None
     bundle = settings.functions.bundle_dependencies and app.node.try_get_context("bundling") != "off"
     build(app, settings, bundle=bundle)
-    app.synth()
+    synthesise(app)

@@ -35,6 +35,12 @@ CPU_INSTANCES = {
     for size, vcpus in {"large": 2, "xlarge": 4, "2xlarge": 8, "4xlarge": 16}.items()
 }
 
+VOLTA_INSTANCES = {"p3.2xlarge": Instance(vcpus=8, memory_mib=58_000, gpus=1)}
+"""V100: only where a stage brings its own machine image and a training image for CUDA 12.6."""
+
+MAX_VCPUS = 512
+"""Most vCPUs of one compute environment."""
+
 _RETIRED = {
     "p2": "K80 (sm_37): no current NVIDIA driver, ECS image or PyTorch wheel supports it",
     "p3": "V100 (sm_70): the ECS AL2023 NVIDIA image does not support it and PyTorch wheels for CUDA 12.8 and later "
@@ -42,6 +48,11 @@ _RETIRED = {
     "g3": "M60 (sm_52): the ECS AL2023 NVIDIA image does not support it",
     "g3s": "M60 (sm_52): the ECS AL2023 NVIDIA image does not support it",
 }
+
+
+def retired(instance_type: str) -> str | None:
+    """Why an instance type's family is no longer used; None if it is."""
+    return _RETIRED.get(instance_type.partition(".")[0])
 
 
 def check_instance_type(name: str, known: dict[str, Instance]) -> str:
@@ -53,7 +64,8 @@ def check_instance_type(name: str, known: dict[str, Instance]) -> str:
     if name in known:
         return name
     allowed = ", ".join(known)
-    family = name.partition(".")[0]
-    if family in _RETIRED:
-        raise ValueError(f"{family} is retired, {_RETIRED[family]}; use one of {allowed}")
+    reason = retired(name)
+    if reason:
+        hint = f"; {name} needs an image of its own, compute.gpu.machine_image" if name in VOLTA_INSTANCES else ""
+        raise ValueError(f"{name.partition('.')[0]} is retired, {reason}; use one of {allowed}{hint}")
     raise ValueError(f"use one of {allowed}")

@@ -5,9 +5,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from config.instances import CPU_INSTANCES, GPU_INSTANCES, Instance, check_instance_type
+from config.instances import (
+    CPU_INSTANCES,
+    GPU_INSTANCES,
+    MAX_VCPUS,
+    VOLTA_INSTANCES,
+    Instance,
+    check_instance_type,
+)
 
 FOLDER = Path(__file__).parent
 DEFAULT_STAGE = "local"
@@ -15,9 +31,14 @@ DEFAULT_STAGE = "local"
 RetentionDays = Literal[1, 3, 7, 14, 30, 60, 90, 180, 365, 731, 1827, 3653]
 """Periods that CloudWatch Logs knows. For ever is not among them: what nobody reads is still paid for."""
 
-GpuInstanceType = Annotated[str, AfterValidator(partial(check_instance_type, known=GPU_INSTANCES))]
 CpuInstanceType = Annotated[str, AfterValidator(partial(check_instance_type, known=CPU_INSTANCES))]
-MaxVcpus = Annotated[int, Field(ge=1, le=512)]
+MaxVcpus = Annotated[int, Field(ge=1, le=MAX_VCPUS)]
+ImageUri = Annotated[
+    str,
+    Field(
+        pattern=r"^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com/[a-z0-9][a-z0-9._/-]*(:[\w.-]+|@sha256:[0-9a-f]{64})$"
+    ),
+]
 
 
 class _Section(BaseModel):
@@ -28,13 +49,17 @@ class NetworkSettings(_Section):
     """Where the instances of training jobs live. Nothing ever accepts a connection from outside."""
 
     availability_zones: int = Field(default=2, ge=2, le=3, description="Zones the instances are spread over.")
-    egress: Literal["public", "nat"] = Field(
+    egress: Literal["public", "nat", "endpoints"] = Field(
         default="public",
         description="How instances reach AWS: `public` gives each a public address and costs nothing idle; "
-        "`nat` keeps them in private subnets behind NAT gateways, which cost about $33 a month each.",
+        "`nat` keeps them in private subnets behind NAT gateways, which cost about $33 a month each; `endpoints` keeps "
+        "them in subnets without any way out but to the AWS services they need, for about $44 a month a zone.",
     )
     nat_gateways: int = Field(
         default=1, ge=1, le=3, description="NAT gateways where egress is `nat`; one a zone survives the loss of a zone."
+    )
+    flow_logs: bool = Field(
+        default=False, description="Log every connection of the instances; about $0.50 for each GB of log."
     )
 
 
@@ -48,10 +73,22 @@ class CpuPoolSettings(_Section):
 class GpuPoolSettings(_Section):
     """The instances of jobs with a GPU."""
 
-    instance_types: list[GpuInstanceType] = Field(
+    machine_image: str | None = Field(
+        default=None,
+        pattern=r"^ami-[0-9a-f]{8,17}$",
+        description="An AMI of the account's own for V100 instances (`p3.2xlarge`), which no image that AWS Batch "
+        "provides supports; needs `images.training_uri`. Left out, the ECS AL2023 NVIDIA image.",
+    )
+    instance_types: list[str] = Field(
         min_length=1, description="EC2 instance types Batch chooses from; the more, the more Spot capacity."
     )
     max_vcpus: MaxVcpus = Field(description="Most vCPUs at a time, for Spot and for On-Demand each.")
+
+    @field_validator("instance_types")
+    @classmethod
+    def _types_fit_the_image(cls, types: list[str], info: ValidationInfo) -> list[str]:
+        known = VOLTA_INSTANCES if info.data.get("machine_image") else GPU_INSTANCES
+        return [check_instance_type(type_, known=known) for type_ in types]
 
 
 class ComputeSettings(_Section):
@@ -104,6 +141,22 @@ class ServingSettings(_Section):
     )
 
 
+class ImagesSettings(_Section):
+    """Where the two container images come from."""
+
+    builder: Literal["docker", "codebuild"] = Field(
+        default="docker",
+        description="Who builds them: `docker`, the engine of whoever deploys; `codebuild`, a project in the account, "
+        "after each deployment that changes one.",
+    )
+    training_uri: ImageUri | None = Field(
+        default=None, description="A training image that is in ECR already; nothing is built then."
+    )
+    serving_uri: ImageUri | None = Field(
+        default=None, description="A serving image that is in ECR already; nothing is built then."
+    )
+
+
 class FunctionsSettings(_Section):
     """The Lambda functions."""
 
@@ -129,6 +182,13 @@ class StorageSettings(_Section):
         default=30, ge=1, le=3650, description="Days a replaced or deleted version of a file stays recoverable."
     )
     access_log_days: int = Field(default=90, ge=1, le=3650, description="Days that access logs are kept.")
+    checkpoint_days: int = Field(
+        default=100,
+        ge=91,
+        le=3650,
+        description="Days that checkpoints are kept: more than the 90 that a run may take, or wait, before it goes on. "
+        "Models, verdicts and reports stay.",
+    )
 
 
 class Settings(_Section):
@@ -144,12 +204,23 @@ class Settings(_Section):
     protect: bool = Field(
         description="Keep buckets and logs when a stack is deleted, and protect the stacks from deletion."
     )
+    empty_on_destroy: bool = Field(
+        default=False,
+        description="Let `cdk destroy` take the files, models and endpoints of all runs with it, by a function that "
+        "it calls; not where `protect` is true.",
+    )
+    judge: bool = Field(
+        default=True,
+        description="Let cdk-nag judge each synthesis, and note for checkov what is accepted; `false` where synthesis "
+        "must be quick and tests do it.",
+    )
     log_retention_days: RetentionDays = Field(description="Days that logs are kept.")
     network: NetworkSettings = Field(default_factory=NetworkSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
     compute: ComputeSettings
     jobs: JobsSettings
     serving: ServingSettings
+    images: ImagesSettings = Field(default_factory=ImagesSettings)
     functions: FunctionsSettings = Field(default_factory=FunctionsSettings)
     alerts: AlertsSettings = Field(default_factory=AlertsSettings)
 
@@ -160,11 +231,26 @@ class Settings(_Section):
         return self
 
     @model_validator(mode="after")
+    def _protected_is_kept(self) -> Self:
+        if self.protect and self.empty_on_destroy:
+            raise ValueError("empty_on_destroy: not together with protect: true")
+        return self
+
+    @model_validator(mode="after")
+    def _own_machine_image_has_own_training_image(self) -> Self:
+        if self.compute.gpu.machine_image and not self.images.training_uri:
+            raise ValueError(
+                "images.training_uri: required with compute.gpu.machine_image: a V100 needs a training image whose "
+                "PyTorch was built for CUDA 12.6"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _jobs_fit(self) -> Self:
         compute, jobs = self.compute, self.jobs
         for name, job, pool, known in (
             ("train_cpu", jobs.train_cpu, compute.cpu, CPU_INSTANCES),
-            ("train_gpu", jobs.train_gpu, compute.gpu, GPU_INSTANCES),
+            ("train_gpu", jobs.train_gpu, compute.gpu, {**GPU_INSTANCES, **VOLTA_INSTANCES}),
             ("validation", jobs.validation, compute.cpu, CPU_INSTANCES),
         ):
             _check_fit(f"jobs.{name}", job, pool.max_vcpus, {type_: known[type_] for type_ in pool.instance_types})

@@ -54,7 +54,7 @@ class ComputeStack(RoomStack):
             "Cpu",
             instance_types=settings.compute.cpu.instance_types,
             max_vcpus=settings.compute.cpu.max_vcpus,
-            image_type=batch.EcsMachineImageType.ECS_AL2023,
+            image=batch.EcsMachineImage(image_type=batch.EcsMachineImageType.ECS_AL2023),
             capacity_wait=capacity_wait,
             vpc=vpc,
             subnets=subnets,
@@ -67,7 +67,7 @@ class ComputeStack(RoomStack):
             "Gpu",
             instance_types=settings.compute.gpu.instance_types,
             max_vcpus=settings.compute.gpu.max_vcpus,
-            image_type=batch.EcsMachineImageType.ECS_AL2023_NVIDIA,
+            image=self._gpu_image(settings.compute.gpu.machine_image),
             capacity_wait=capacity_wait,
             vpc=vpc,
             subnets=subnets,
@@ -75,3 +75,11 @@ class ComputeStack(RoomStack):
             launch_template=launch_template,
             instance_role=instance_role,
         )
+
+    def _gpu_image(self, machine_image: str | None) -> batch.EcsMachineImage:
+        types = batch.EcsMachineImageType
+        if machine_image is None:
+            return batch.EcsMachineImage(image_type=types.ECS_AL2023_NVIDIA)
+        # Batch no longer provides images of this type, but still tells by it which instances an own image is for.
+        own = ec2.MachineImage.generic_linux({self.region: machine_image})
+        return batch.EcsMachineImage(image_type=types.ECS_AL2_NVIDIA, image=own)

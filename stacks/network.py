@@ -6,9 +6,25 @@ from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from config.settings import Settings
-from stacks.constructs.base import RoomStack
+from stacks.constructs.base import RoomStack, log_group
 
 JOBS_SUBNETS = "jobs"
+
+_SUBNETS = {
+    "public": ec2.SubnetType.PUBLIC,
+    "nat": ec2.SubnetType.PRIVATE_WITH_EGRESS,
+    "endpoints": ec2.SubnetType.PRIVATE_ISOLATED,
+}
+
+# What an instance of Batch calls besides S3: the ECS agent, image pulls and the logs of its containers.
+_NEEDED_BY_INSTANCES = {
+    "Ecs": ec2.InterfaceVpcEndpointAwsService.ECS,
+    "EcsAgent": ec2.InterfaceVpcEndpointAwsService.ECS_AGENT,
+    "EcsTelemetry": ec2.InterfaceVpcEndpointAwsService.ECS_TELEMETRY,
+    "EcrApi": ec2.InterfaceVpcEndpointAwsService.ECR,
+    "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
+    "Logs": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
+}
 
 
 class NetworkStack(RoomStack):
@@ -17,12 +33,9 @@ class NetworkStack(RoomStack):
     def __init__(self, scope: Construct, *, settings: Settings) -> None:
         self._zones = settings.network.availability_zones
         super().__init__(scope, "network", settings=settings, description="The network of training jobs.")
-        nat = settings.network.egress == "nat"
-        jobs = ec2.SubnetConfiguration(
-            name=JOBS_SUBNETS,
-            subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS if nat else ec2.SubnetType.PUBLIC,
-            cidr_mask=20,
-        )
+        egress = settings.network.egress
+        nat = egress == "nat"
+        jobs = ec2.SubnetConfiguration(name=JOBS_SUBNETS, subnet_type=_SUBNETS[egress], cidr_mask=20)
         gateways = ec2.SubnetConfiguration(name="nat", subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=28)
         vpc = ec2.Vpc(
             self,
@@ -36,6 +49,17 @@ class NetworkStack(RoomStack):
         )
         # Free, and it carries the image layers, the checkpoints and the models.
         vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+        if egress == "endpoints":
+            for name, service in _NEEDED_BY_INSTANCES.items():
+                # Whatever is in this network may call them, and nothing else can.
+                vpc.add_interface_endpoint(
+                    name, service=service, subnets=ec2.SubnetSelection(subnet_group_name=JOBS_SUBNETS)
+                )
+        if settings.network.flow_logs:
+            vpc.add_flow_log(
+                "FlowLog",
+                destination=ec2.FlowLogDestination.to_cloud_watch_logs(log_group(self, "FlowLogs", settings=settings)),
+            )
         self.vpc: ec2.IVpc = vpc
         self.subnets = ec2.SubnetSelection(subnet_group_name=JOBS_SUBNETS)
 

@@ -73,6 +73,7 @@ class PipelineStack(RoomStack):
                 "ServingImageUri": serving_image_uri,
                 "ServingInstanceType": settings.serving.instance_type,
             },
+            tracing_enabled=True,
             logs=sfn.LogOptions(
                 destination=log_group(self, "StateMachineLog", settings=settings),
                 level=sfn.LogLevel.ALL,

@@ -1,6 +1,8 @@
 """What endpoints are made of. The endpoints themselves belong to the pipeline: every run changes one, and a
 stack would set it back to its template's model at each deployment."""
 
+from pathlib import Path
+
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -9,17 +11,19 @@ from constructs import Construct
 
 from config.settings import Settings
 from contract.layout import MODEL_ARCHIVE
-from stacks.constructs.assets import SERVING_IMAGE
 from stacks.constructs.base import RoomStack, removal_policy
-from stacks.constructs.image import Image
+from stacks.constructs.image import image
+from stacks.constructs.teardown import Teardown
 
 
 class ServingStack(RoomStack):
     """The serving image, the role its containers run as and the group that records every accepted policy."""
 
-    def __init__(self, scope: Construct, *, settings: Settings, artifacts_bucket: s3.IBucket) -> None:
+    def __init__(
+        self, scope: Construct, *, settings: Settings, function_code: Path, artifacts_bucket: s3.IBucket
+    ) -> None:
         super().__init__(scope, "serving", settings=settings, description="Serving image, role and model registry.")
-        image = Image(self, "Image", context=SERVING_IMAGE, dockerfile="serving_image/Dockerfile")
+        served = image(self, "Image", name="serving", settings=settings)
         group = sagemaker.CfnModelPackageGroup(
             self,
             "Policies",
@@ -33,7 +37,7 @@ class ServingStack(RoomStack):
             description="What a SageMaker endpoint may do: fetch its image and its model, write its log.",
             assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
         )
-        image.repository.grant_pull(role)
+        served.repository.grant_pull(role)
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["s3:GetObject"], resources=[artifacts_bucket.arn_for_objects(f"runs/*/{MODEL_ARCHIVE}")]
@@ -52,6 +56,38 @@ class ServingStack(RoomStack):
                 ],
             )
         )
+        if settings.empty_on_destroy:
+            self._delete_on_destroy(settings, function_code, role, group)
         self.model_role: iam.IRole = role
         self.model_package_group_name = group.model_package_group_name
-        self.image_uri = image.image_uri
+        self.image_uri = served.uri
+
+    def _delete_on_destroy(
+        self, settings: Settings, function_code: Path, role: iam.Role, group: sagemaker.CfnModelPackageGroup
+    ) -> None:
+        """An endpoint that outlived its stage would be paid for, and a group with packages cannot be deleted."""
+        name = group.model_package_group_name
+
+        def arn(resource: str, pattern: str) -> str:
+            return self.format_arn(service="sagemaker", resource=resource, resource_name=pattern)
+
+        Teardown(
+            self,
+            "ModelsTeardown",
+            settings=settings,
+            code=function_code,
+            properties={"ModelRole": role.role_arn, "ModelPackageGroup": name},
+            actions={
+                # They know no resources.
+                "*": ["sagemaker:ListModels", "sagemaker:ListEndpointConfigs", "sagemaker:ListEndpoints"],
+                arn("model", "*"): ["sagemaker:DescribeModel", "sagemaker:DeleteModel"],
+                arn("endpoint-config", "*"): [
+                    "sagemaker:DescribeEndpointConfig",
+                    "sagemaker:DeleteEndpointConfig",
+                ],
+                arn("endpoint", "*"): ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"],
+                arn("model-package-group", name): ["sagemaker:ListModelPackages"],
+                arn("model-package", f"{name}/*"): ["sagemaker:DeleteModelPackage"],
+            },
+            before=[group, role],
+        )

@@ -1,29 +1,46 @@
 """Where run files are dropped and where everything a run makes is kept."""
 
+from pathlib import Path
+
 import aws_cdk as cdk
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from config.settings import Settings
+from contract.layout import CHECKPOINT_TAG
 from stacks.constructs.base import RoomStack, removal_policy
+from stacks.constructs.teardown import Teardown
 
 
 class StorageStack(RoomStack):
     """Three buckets: input, artifacts and the access logs of both."""
 
-    def __init__(self, scope: Construct, *, settings: Settings) -> None:
+    def __init__(self, scope: Construct, *, settings: Settings, function_code: Path) -> None:
         super().__init__(scope, "storage", settings=settings, description="Input and artifacts of training runs.")
         self._settings = settings
         access_logs = self._bucket(
             "AccessLogs",
             lifecycle_rules=[s3.LifecycleRule(expiration=cdk.Duration.days(settings.storage.access_log_days))],
         )
-        self.input_bucket: s3.IBucket = self._announcing(
+        input_bucket = self._announcing(
             self._bucket("Input", server_access_logs_bucket=access_logs, server_access_logs_prefix="input/")
         )
-        self.artifacts_bucket: s3.IBucket = self._bucket(
-            "Artifacts", server_access_logs_bucket=access_logs, server_access_logs_prefix="artifacts/"
+        artifacts = self._bucket(
+            "Artifacts",
+            # By their tag, since their keys begin with the run's, like those of what must stay.
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    tag_filters=dict([CHECKPOINT_TAG]),
+                    expiration=cdk.Duration.days(settings.storage.checkpoint_days),
+                )
+            ],
+            server_access_logs_bucket=access_logs,
+            server_access_logs_prefix="artifacts/",
         )
+        if settings.empty_on_destroy:
+            self._empty_on_destroy([input_bucket, artifacts, access_logs], function_code)
+        self.input_bucket: s3.IBucket = input_bucket
+        self.artifacts_bucket: s3.IBucket = artifacts
         cdk.CfnOutput(self, "InputBucketName", value=self.input_bucket.bucket_name)
         cdk.CfnOutput(self, "ArtifactsBucketName", value=self.artifacts_bucket.bucket_name)
 
@@ -55,6 +72,24 @@ class StorageStack(RoomStack):
                 ),
                 *(lifecycle_rules or []),
             ],
+        )
+
+    def _empty_on_destroy(self, buckets: list[s3.Bucket], function_code: Path) -> None:
+        Teardown(
+            self,
+            "FilesTeardown",
+            settings=self._settings,
+            code=function_code,
+            properties={"Buckets": [bucket.bucket_name for bucket in buckets]},
+            actions={
+                action_resource: actions
+                for bucket in buckets
+                for action_resource, actions in (
+                    (bucket.bucket_arn, ["s3:ListBucketVersions"]),
+                    (bucket.arn_for_objects("*"), ["s3:DeleteObject", "s3:DeleteObjectVersion"]),
+                )
+            },
+            before=list(buckets),
         )
 
     @staticmethod

@@ -10,9 +10,8 @@ from constructs import Construct
 
 from config.settings import JobSettings, Settings, gpus_of
 from contract.outcomes import ExitCode
-from stacks.constructs.assets import TRAINING_IMAGE
 from stacks.constructs.base import log_group
-from stacks.constructs.image import Image
+from stacks.constructs.image import image
 
 
 class Jobs(Construct):
@@ -22,7 +21,7 @@ class Jobs(Construct):
         self, scope: Construct, construct_id: str, *, settings: Settings, artifacts_bucket: s3.IBucket
     ) -> None:
         super().__init__(scope, construct_id)
-        self._image = Image(self, "Image", context=TRAINING_IMAGE, dockerfile="training_image/Dockerfile")
+        self._image = image(self, "Image", name="training", settings=settings)
         self.log_group: logs.ILogGroup = log_group(self, "Log", settings=settings)
         self._execution_role = iam.Role(
             self,
@@ -31,9 +30,12 @@ class Jobs(Construct):
             assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
         )
         train_role = self._role("TrainRole", artifacts_bucket)
-        # Checkpoints beyond `checkpoint.keep`.
+        # Checkpoints: they are tagged, so that they expire, and those beyond `checkpoint.keep` are deleted.
         train_role.add_to_policy(
-            iam.PolicyStatement(actions=["s3:DeleteObject"], resources=[artifacts_bucket.arn_for_objects("runs/*")])
+            iam.PolicyStatement(
+                actions=["s3:DeleteObject", "s3:PutObjectTagging"],
+                resources=[artifacts_bucket.arn_for_objects("runs/*")],
+            )
         )
         train = ["training_image/train_rl.py", "--run", "Ref::run", "--seed", "Ref::seed"]
         validate = ["training_image/validate_rl.py", "--run", "Ref::run"]
@@ -65,7 +67,7 @@ class Jobs(Construct):
             container=batch.EcsEc2ContainerDefinition(
                 self,
                 f"{construct_id}Container",
-                image=ecs.ContainerImage.from_docker_image_asset(self._image),
+                image=self._image.container,
                 command=command,
                 cpu=job.vcpus,
                 memory=cdk.Size.mebibytes(job.memory_mib),

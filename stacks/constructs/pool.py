@@ -24,7 +24,7 @@ class Pool(Construct):
         *,
         instance_types: Sequence[str],
         max_vcpus: int,
-        image_type: batch.EcsMachineImageType,
+        image: batch.EcsMachineImage,
         capacity_wait: cdk.Duration,
         vpc: ec2.IVpc,
         subnets: ec2.SubnetSelection,
@@ -43,7 +43,7 @@ class Pool(Construct):
                 security_groups=[security_group],
                 spot=spot,
                 allocation_strategy=strategy,
-                images=[batch.EcsMachineImage(image_type=image_type)],
+                images=[image],
                 instance_types=[ec2.InstanceType(name) for name in instance_types],
                 use_optimal_instance_classes=False,  # left out, CDK adds Batch's own choice to ours
                 minv_cpus=0,

@@ -34,13 +34,15 @@ class Stage:
 
     def resources(self, kind: str, room: str | None = None) -> dict[str, Properties]:
         """The properties of every resource of one type, by logical id; of one room or of all."""
-        return {
-            name: resource.get("Properties", {})
+        found = [
+            (name, resource.get("Properties", {}))
             for in_room, template in self.templates.items()
             if room in (None, in_room)
             for name, resource in template["Resources"].items()
             if resource["Type"] == kind
-        }
+        ]
+        assert len(dict(found)) == len(found), f"two {kind} have one logical id, so one of them would not be looked at"
+        return dict(found)
 
     def one(self, kind: str, starting_with: str = "") -> Properties:
         """The only resource of its type whose logical id starts like this."""

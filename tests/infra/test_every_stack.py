@@ -43,14 +43,15 @@ def test_no_resource_that_may_be_replaced_has_a_physical_name(stage: Stage) -> N
         for room, template in stage.templates.items()
         for name, resource in template["Resources"].items()
         for key in resource.get("Properties", {})
-        if key in NAMES and resource["Type"] != "AWS::Lambda::Permission"
+        if key in NAMES and resource["Type"] not in {"AWS::Lambda::Permission", "AWS::EC2::FlowLog"}
     ]
     assert named == []
 
 
-def test_no_custom_resource_brings_a_function_of_its_own(stage: Stage) -> None:
+def test_the_only_custom_resource_is_the_teardown_and_brings_no_function_of_the_cdk(stage: Stage) -> None:
     types = {resource["Type"] for template in stage.templates.values() for resource in template["Resources"].values()}
-    assert not {kind for kind in types if kind.startswith("Custom::") or "CustomResource" in kind}
+    custom = {kind for kind in types if kind.startswith("Custom::") or "CustomResource" in kind}
+    assert custom == ({"Custom::Teardown"} if stage.settings.empty_on_destroy else set())
     handlers = {function["Handler"] for function in stage.resources("AWS::Lambda::Function").values()}
     assert all(handler.startswith("lambdas.") for handler in handlers)
 
@@ -72,7 +73,9 @@ def test_only_a_protected_stage_keeps_its_data_and_refuses_deletion(stages: dict
 
 def test_every_log_ends_one_day(stage: Stage) -> None:
     groups = stage.resources("AWS::Logs::LogGroup")
-    assert len(groups) == 6  # jobs, state machine, four functions
+    functions = stage.resources("AWS::Lambda::Function").values()
+    assert {function["LoggingConfig"]["LogGroup"]["Ref"] for function in functions} < set(groups)
+    assert len(groups) == len(functions) + 2 + stage.settings.network.flow_logs  # and the jobs', the state machine's
     assert {group["RetentionInDays"] for group in groups.values()} == {stage.settings.log_retention_days}
 
 

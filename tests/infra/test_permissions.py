@@ -12,6 +12,7 @@ import pytest
 from tests.infra.conftest import ROOT, Properties, Stage, statements
 
 FUNCTIONS = ("trigger", "prepare", "smoke_test", "finish")
+TEARDOWN = "teardown"
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/connect-batch.html
 NEEDED_BY_SYNC = {
@@ -34,18 +35,29 @@ NEEDED_FOR_LOGS = {
     "logs:UpdateLogDelivery",
 }
 
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
+NEEDED_FOR_TRACES = {
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
+
 OWN_LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
-# Where the permission is not called like the operation.
+# Where the permissions are not called like the operation.
 ACTIONS = {
-    ("stepfunctions", "start_execution"): "states:StartExecution",
-    ("sagemaker-runtime", "invoke_endpoint"): "sagemaker:InvokeEndpoint",
+    ("stepfunctions", "start_execution"): {"states:StartExecution"},
+    ("stepfunctions", "send_task_success"): {"states:SendTaskSuccess"},
+    ("sagemaker-runtime", "invoke_endpoint"): {"sagemaker:InvokeEndpoint"},
+    ("s3", "list_object_versions"): {"s3:ListBucketVersions"},
+    ("s3", "list_objects_v2"): {"s3:ListBucket"},
 }
 
 
 def test_the_state_machine_may_do_what_its_states_do_and_nothing_else(stage: Stage) -> None:
     definition = json.loads((ROOT / "statemachine" / "pipeline.asl.json").read_text())
-    needed = set(NEEDED_FOR_LOGS)
+    needed = NEEDED_FOR_LOGS | NEEDED_FOR_TRACES
     for state in _tasks(definition):
         needed |= _actions(state)
     assert _granted(stage, "StateMachineRole") == needed
@@ -72,16 +84,47 @@ def test_roles_are_passed_to_sagemaker_only(stage: Stage) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_may_do_what_it_calls_and_nothing_else(stage: Stage, name: str) -> None:
     function = stage.one("AWS::Lambda::Function", "".join(part.title() for part in name.split("_")))
-    needed = OWN_LOG | _calls(ROOT / "lambdas" / name / "handler.py")
+    modules = [path for path in (ROOT / "lambdas" / name).glob("*.py") if "boto3.client" in path.read_text()]
+    needed = OWN_LOG.union(*map(_calls, modules))
     if "DeadLetterConfig" in function:
         needed |= {"sqs:SendMessage"}
     [role, _] = function["Role"]["Fn::GetAtt"]
     assert _granted(stage, role) == needed
 
 
+def test_the_teardown_may_do_what_it_calls_and_nothing_else(stages: dict[str, Stage]) -> None:
+    granted = _granted(stages["dev"], "FilesTeardown") | _granted(stages["dev"], "ModelsTeardown")
+    needed = _calls(ROOT / "lambdas" / TEARDOWN / "handler.py")
+    # Emptying a bucket deletes versions, which is another permission than the one its operation is called after.
+    assert granted == OWN_LOG | needed - {"s3:DeleteObjects"} | {"s3:DeleteObject", "s3:DeleteObjectVersion"}
+
+
+def test_the_teardown_deletes_in_the_stages_own_buckets_and_group_only(stages: dict[str, Stage]) -> None:
+    dev = stages["dev"]
+    for statement in [*_statements_of(dev, "FilesTeardown"), *_statements_of(dev, "ModelsTeardown")]:
+        if any(action.startswith("s3:Delete") for action in statement["Action"]):
+            buckets = {resource["Fn::Join"][1][0]["Fn::GetAtt"][0] for resource in statement["Resource"]}
+            assert buckets <= set(dev.resources("AWS::S3::Bucket"))
+        if "sagemaker:DeleteModelPackage" in statement["Action"]:
+            assert all("model-package/rlpipe-dev/" in str(resource) for resource in statement["Resource"])
+
+
+def test_training_may_do_what_its_storage_calls_and_nothing_else(stage: Stage) -> None:
+    called = _calls_on(ROOT / "training_image" / "trainer" / "storage.py", "self._client", "s3")
+    needed = called - {"s3:DeleteObjects"} | {"s3:DeleteObject", "s3:PutObjectTagging"}
+    assert _granted(stage, "JobsTrainRole") == needed
+
+
+def test_the_serving_container_calls_nothing() -> None:
+    """SageMaker fetches its model; network isolation would stop any call."""
+    for module in (ROOT / "serving_image").rglob("*.py"):
+        assert "boto" not in module.read_text(), module
+
+
 def test_every_handler_exists(stage: Stage) -> None:
-    handlers = [function["Handler"] for function in stage.resources("AWS::Lambda::Function").values()]
-    assert sorted(handlers) == sorted(f"lambdas.{name}.handler.handler" for name in FUNCTIONS)
+    handlers = {function["Handler"] for function in stage.resources("AWS::Lambda::Function").values()}
+    expected = {*FUNCTIONS, *([TEARDOWN] if stage.settings.empty_on_destroy else [])}
+    assert handlers == {f"lambdas.{name}.handler.handler" for name in expected}
     for handler in handlers:
         module, _, function = handler.rpartition(".")
         tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
@@ -90,20 +133,21 @@ def test_every_handler_exists(stage: Stage) -> None:
 
 def test_every_function_gets_the_variables_it_reads_and_no_others(stage: Stage) -> None:
     for function in stage.resources("AWS::Lambda::Function").values():
-        path = ROOT / f"{function['Handler'].rpartition('.')[0].replace('.', '/')}.py"
+        folder = (ROOT / f"{function['Handler'].rpartition('.')[0].replace('.', '/')}.py").parent
         read = {
             node.slice.value
+            for path in folder.glob("*.py")
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Subscript)
             and isinstance(node.slice, ast.Constant)
             and ast.unparse(node.value) == "os.environ"
         }
-        assert set(function["Environment"]["Variables"]) == read
+        assert set(function.get("Environment", {}).get("Variables", {})) == read
 
 
 def test_jobs_reach_only_runs_and_only_training_deletes(stage: Stage) -> None:
     objects = {"s3:GetObject", "s3:PutObject"}
-    assert _granted(stage, "JobsTrainRole") == objects | {"s3:DeleteObject", "s3:ListBucket"}
+    assert _granted(stage, "JobsTrainRole") == objects | {"s3:DeleteObject", "s3:ListBucket", "s3:PutObjectTagging"}
     assert _granted(stage, "JobsValidateRole") == objects | {"s3:ListBucket"}
     for role in ("JobsTrainRole", "JobsValidateRole"):
         for statement in _statements_of(stage, role):
@@ -176,7 +220,9 @@ def _actions(task: dict[str, Any]) -> set[str]:
         return {"lambda:InvokeFunction"}
     if resource == "batch:submitJob.sync":
         return {"batch:SubmitJob"} | NEEDED_BY_SYNC
-    sdk, service, operation = resource.split(":")
+    if resource == "sns:publish":
+        return {"sns:Publish"}
+    sdk, service, operation = resource.removesuffix(".waitForTaskToken").split(":")
     assert sdk == "aws-sdk", f"this test does not know what {resource} needs"
     passing = {"iam:PassRole"} if "ExecutionRoleArn" in task["Arguments"] else set()
     return {f"{service}:{operation[0].upper()}{operation[1:]}"} | passing
@@ -195,17 +241,31 @@ def _calls(module: Path) -> set[str]:
         and isinstance(node.value.args[0], ast.Constant)
     }
     assert clients, f"{module} has no boto3 client"
-    needed = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            service = clients.get(ast.unparse(node.func.value))
-            if isinstance(service, str):
-                needed.add(_action_of(service, node.func.attr, {keyword.arg for keyword in node.keywords}))
+    needed: set[str] = set()
+    for variable, service in clients.items():
+        assert isinstance(service, str)
+        needed |= _calls_on(module, variable, service)
     return needed
 
 
-def _action_of(service: str, operation: str, arguments: set[str | None]) -> str:
+def _calls_on(module: Path, client: str, service: str) -> set[str]:
+    """The permissions that a module's calls on one client need, its paginators included."""
+    needed: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        first = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+        if isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == client:
+            operation = str(first) if node.func.attr == "get_paginator" and first else node.func.attr
+            if operation != "get_paginator":
+                needed |= _actions_of(service, operation, {keyword.arg for keyword in node.keywords})
+        elif ast.unparse(node.func) == "_names" and service == "sagemaker":  # a helper that pages through a list
+            needed |= _actions_of(service, str(first), set())
+    return needed
+
+
+def _actions_of(service: str, operation: str, arguments: set[str | None]) -> set[str]:
     if (service, operation) in ACTIONS:
         return ACTIONS[service, operation]
     suffix = "Version" if "VersionId" in arguments else ""
-    return f"{service}:{''.join(part.title() for part in operation.split('_'))}{suffix}"
+    return {f"{service}:{''.join(part.title() for part in operation.split('_'))}{suffix}"}

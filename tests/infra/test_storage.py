@@ -1,6 +1,9 @@
+import json
+
 import pytest
 
-from tests.infra.conftest import Stage, statements
+from contract.layout import CHECKPOINT_TAG
+from tests.infra.conftest import ROOT, Stage, statements
 
 
 def test_no_bucket_is_public_unencrypted_or_unversioned(stage: Stage) -> None:
@@ -39,14 +42,49 @@ def test_access_to_input_and_artifacts_is_logged(stage: Stage) -> None:
         assert ("LoggingConfiguration" in bucket) == (not name.startswith("AccessLogs"))
 
 
-def test_old_versions_expire_and_current_artifacts_do_not(stage: Stage) -> None:
+def test_old_versions_and_checkpoints_expire_and_models_do_not(stage: Stage) -> None:
     storage = stage.settings.storage
     for name, bucket in stage.resources("AWS::S3::Bucket").items():
         rules = bucket["LifecycleConfiguration"]["Rules"]
         assert {"NoncurrentDays": storage.recoverable_days} in [r.get("NoncurrentVersionExpiration") for r in rules]
         assert {"DaysAfterInitiation": 7} in [rule.get("AbortIncompleteMultipartUpload") for rule in rules]
-        expiring = [rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule]
-        assert expiring == ([storage.access_log_days] if name.startswith("AccessLogs") else [])
+        expiring = [(rule["ExpirationInDays"], rule.get("TagFilters")) for rule in rules if "ExpirationInDays" in rule]
+        key, value = CHECKPOINT_TAG
+        assert (
+            expiring
+            == {
+                "Acc": [(storage.access_log_days, None)],
+                "Inp": [],
+                "Art": [(storage.checkpoint_days, [{"Key": key, "Value": value}])],
+            }[name[:3]]
+        )
+
+
+def test_a_run_that_waits_to_be_continued_still_finds_its_checkpoints(stage: Stage) -> None:
+    longest = json.loads((ROOT / "statemachine" / "pipeline.asl.json").read_text())["TimeoutSeconds"]
+    assert stage.settings.storage.checkpoint_days * 24 * 3600 > longest
+
+
+def test_destroying_a_stage_to_try_things_in_takes_the_files_along(stages: dict[str, Stage]) -> None:
+    for name, expected in {"local": 0, "dev": 2, "prod": 0}.items():
+        assert len(stages[name].resources("Custom::Teardown")) == expected
+    properties = stages["dev"].templates["storage"]["Resources"]
+    [emptied] = [it["Properties"]["Buckets"] for it in properties.values() if it["Type"] == "Custom::Teardown"]
+    buckets = stages["dev"].resources("AWS::S3::Bucket")
+    assert {bucket["Ref"] for bucket in emptied} == set(buckets)
+
+
+def test_the_teardown_is_deleted_before_what_it_empties(stages: dict[str, Stage]) -> None:
+    for room, kinds in {
+        "storage": {"AWS::S3::Bucket", "AWS::Lambda::Function"},
+        "serving": {"AWS::SageMaker::ModelPackageGroup", "AWS::Lambda::Function"},
+    }.items():
+        resources = stages["dev"].templates[room]["Resources"]
+        [teardown] = [it for it in resources.values() if it["Type"] == "Custom::Teardown"]
+        assert kinds <= {resources[name]["Type"] for name in teardown["DependsOn"]}
+        for name in teardown["DependsOn"]:
+            if resources[name]["Type"] == "AWS::Lambda::Function":  # whose permissions must outlive it
+                assert any(resources[it]["Type"] == "AWS::IAM::Policy" for it in resources[name]["DependsOn"])
 
 
 @pytest.mark.parametrize("kind", ["AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"])

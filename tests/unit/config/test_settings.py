@@ -61,7 +61,13 @@ def test_only_production_is_protected() -> None:
         ("protect", "yes", r"protect: .*\(given: 'yes'\)"),
         ("log_retention_days", 8, "log_retention_days: .*1, 3, 7"),
         ("log_retention_days", None, "log_retention_days: "),
-        ("network.egress", "vpn", "network.egress: .*'public' or 'nat'"),
+        ("network.egress", "vpn", "network.egress: .*'public', 'nat' or 'endpoints'"),
+        ("network.flow_logs", 1, "network.flow_logs"),
+        ("storage.checkpoint_days", 90, "storage.checkpoint_days: .*91"),
+        ("images.builder", "kaniko", "images.builder: .*'docker' or 'codebuild'"),
+        ("images.training_uri", "docker.io/library/python:3.14", "images.training_uri: .*pattern"),
+        ("judge", "no", "judge"),
+        ("compute.gpu.machine_image", "al2023", "compute.gpu.machine_image: .*pattern"),
         ("network.availability_zones", 1, "network.availability_zones: .*2"),
         ("network.nat_gateways", 0, "network.nat_gateways: .*1"),
         ("storage.recoverable_days", 0, "storage.recoverable_days"),
@@ -72,7 +78,7 @@ def test_only_production_is_protected() -> None:
         ("compute.cpu.max_vcpus", 0, "compute.cpu.max_vcpus: .*1"),
         ("compute.gpu.max_vcpus", 513, "compute.gpu.max_vcpus: .*512"),
         ("compute.gpu.instance_types", [], "compute.gpu.instance_types: .*at least 1"),
-        ("compute.gpu.instance_types", ["m7i.large"], "compute.gpu.instance_types.0: use one of g4dn.xlarge"),
+        ("compute.gpu.instance_types", ["m7i.large"], "compute.gpu.instance_types: use one of g4dn.xlarge"),
         ("compute.cpu.instance_types", ["g5.xlarge"], "compute.cpu.instance_types.0: use one of c6i.large"),
         ("jobs.train_gpu.vcpus", 0, "jobs.train_gpu.vcpus: .*1"),
         ("jobs.train_gpu.gpus", 0, "jobs.train_gpu.gpus: .*1"),
@@ -99,6 +105,29 @@ def test_a_wrong_value_is_refused_with_its_field(load: Load, path: str, value: o
 def test_a_retired_family_is_refused_with_the_reason(load: Load, instance_type: str, reason: str) -> None:
     with pytest.raises(SettingsError, match=rf"retired, {reason}.*use one of g4dn\.xlarge.*{instance_type}"):
         load("compute.gpu.instance_types", ["g4dn.xlarge", instance_type])
+
+
+def test_a_v100_is_refused_with_the_way_to_have_one(load: Load) -> None:
+    with pytest.raises(SettingsError, match=r"p3\.2xlarge needs an image of its own, compute\.gpu\.machine_image"):
+        load("compute.gpu.instance_types", ["p3.2xlarge"])
+
+
+V100 = {"machine_image": "ami-0123456789abcdef0", "instance_types": ["p3.2xlarge"], "max_vcpus": 8}
+
+
+def test_a_v100_needs_a_training_image_of_its_own(load: Load) -> None:
+    with pytest.raises(SettingsError, match=r"images\.training_uri: required with .*CUDA 12\.6"):
+        load("compute.gpu", V100)
+
+
+def test_a_v100_and_newer_types_are_never_in_one_environment(load: Load) -> None:
+    with pytest.raises(SettingsError, match=r"compute\.gpu\.instance_types: use one of p3\.2xlarge"):
+        load("compute.gpu", {**V100, "instance_types": ["p3.2xlarge", "g5.xlarge"]})
+
+
+def test_what_is_protected_is_not_emptied(load: Load) -> None:
+    with pytest.raises(SettingsError, match="empty_on_destroy: not together with protect"):
+        load("protect", True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What is refused at synthesis, and what independent judges are told to accept."""

@@ -1,0 +1,159 @@
+"""Every finding of a judge that stands, and why: one row a path and rule, and nowhere else.
+
+Paths and findings are patterns of `fnmatch`; `[*]` is a literal star. A row that no finding needs any more fails a
+test, so the table shrinks with the findings.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """One accepted finding.
+
+    Attributes:
+        path: the construct's path, as in the assembly.
+        rule: the rule's id: `AwsSolutions-...` of cdk-nag, `CKV_...` of checkov.
+        finding: what cdk-nag adds in brackets, for rules that report each policy or resource by itself.
+        type: the CloudFormation type, for checkov, which is told before it looks.
+        reason: why it stands.
+    """
+
+    path: str
+    rule: str
+    finding: str = ""
+    type: str = ""
+    reason: str
+
+    def covers(self, path: str, rule: str, finding: str = "") -> bool:
+        """Whether this row accepts a finding."""
+        return rule == self.rule and fnmatchcase(path, self.path) and fnmatchcase(finding, self.finding)
+
+
+_FOLDER = "The wildcard stays inside one folder of one bucket, whose names are the runs'."
+_NO_RESOURCES = "The star stands for actions that know no resources; a test holds it to the list AWS publishes."
+_STATE_MACHINE = "rlpipe-*-pipeline/StateMachine/Role/DefaultPolicy/Resource"
+_FUNCTION = "AWS::Lambda::Function"
+
+
+def _iam5(path: str, finding: str, reason: str) -> Accepted:
+    return Accepted(path=path, rule="AwsSolutions-IAM5", finding=finding, reason=reason)
+
+
+ACCEPTED: tuple[Accepted, ...] = (
+    Accepted(
+        path="rlpipe-*-compute/InstanceRole/Resource",
+        rule="AwsSolutions-IAM4",
+        finding="Policy::*AmazonEC2ContainerServiceforEC2Role",
+        reason="AWS keeps this policy in step with the ECS agent, which its own image brings to the instance.",
+    ),
+    Accepted(
+        path="rlpipe-*-network/Vpc/Resource",
+        rule="AwsSolutions-VPC7",
+        reason="network.flow_logs is off where instances are few, short-lived and accept nothing; production has them.",
+    ),
+    _iam5("rlpipe-*-serving/ModelRole/DefaultPolicy/Resource", "Resource::[*]", _NO_RESOURCES),
+    _iam5("rlpipe-*-serving/ModelRole/DefaultPolicy/Resource", "Resource::*/runs/[*]/model.tar.gz", _FOLDER),
+    _iam5(
+        "rlpipe-*-serving/ModelRole/DefaultPolicy/Resource",
+        "Resource::*:log-group:/aws/sagemaker/Endpoints/[*]",
+        "SageMaker names an endpoint's log group after the endpoint, which a run file names.",
+    ),
+    _iam5("rlpipe-*-pipeline/Jobs/ExecutionRole/DefaultPolicy/Resource", "Resource::[*]", _NO_RESOURCES),
+    _iam5("rlpipe-*-pipeline/Jobs/*Role/DefaultPolicy/Resource", "Resource::*/runs/[*]", _FOLDER),
+    _iam5("rlpipe-*-pipeline/PrepareRole/DefaultPolicy/Resource", "Resource::*/runs/[*]", _FOLDER),
+    _iam5(
+        "rlpipe-*-pipeline/PrepareRole/DefaultPolicy/Resource",
+        "Resource::*/[*]run.yaml*",
+        "A run file may lie in any folder of the input bucket; only files of that name are read, and only their "
+        "error notes written.",
+    ),
+    _iam5("rlpipe-*-pipeline/FinishRole/DefaultPolicy/Resource", "Resource::[*]", _NO_RESOURCES),
+    _iam5("rlpipe-*-pipeline/FinishRole/DefaultPolicy/Resource", "Resource::*/runs/[*]", _FOLDER),
+    _iam5(
+        "rlpipe-*-pipeline/SmokeTestRole/DefaultPolicy/Resource", "Resource::*/runs/[*]/validation/golden.json", _FOLDER
+    ),
+    _iam5(
+        "rlpipe-*-pipeline/SmokeTestRole/DefaultPolicy/Resource",
+        "Resource::*:endpoint/[*]",
+        "A run file names its endpoint.",
+    ),
+    _iam5(_STATE_MACHINE, "Resource::[*]", _NO_RESOURCES),
+    _iam5(_STATE_MACHINE, "Resource::<*.Arn>:[*]", "The versions of one function."),
+    _iam5(
+        _STATE_MACHINE,
+        "Resource::*:job-definition/*:[*]",
+        "The revisions of one job definition: an execution submits the revision that it began with.",
+    ),
+    _iam5(_STATE_MACHINE, "Resource::*:job/[*]", "Batch names a job when it is submitted."),
+    _iam5(_STATE_MACHINE, "Resource::*/runs/[*]/validation/verdict.json", _FOLDER),
+    _iam5(_STATE_MACHINE, "Resource::*/champions/[*]", "One file an endpoint, in one folder of one bucket."),
+    _iam5(_STATE_MACHINE, "Resource::*:endpoint/[*]", "A run file names its endpoint."),
+    _iam5(_STATE_MACHINE, "Resource::*:endpoint-config/[*]", "A configuration is named after its run."),
+    _iam5(_STATE_MACHINE, "Resource::*:model/[*]", "A model is named after its run."),
+    _iam5(_STATE_MACHINE, "Resource::*:model-package/rlpipe-*/[*]", "The versions in the stage's own group."),
+    _iam5(
+        "rlpipe-*-storage/FilesTeardown/FunctionRole/DefaultPolicy/Resource",
+        "Resource::<*.Arn>/[*]",
+        "It empties the stage's own three buckets before they are deleted.",
+    ),
+    _iam5("rlpipe-*-serving/ModelsTeardown/FunctionRole/DefaultPolicy/Resource", "Resource::[*]", _NO_RESOURCES),
+    _iam5(
+        "rlpipe-*-serving/ModelsTeardown/FunctionRole/DefaultPolicy/Resource",
+        "Resource::*:sagemaker:*/[*]",
+        "It deletes what runs as this stage's model role, which only a description tells; their names are the runs'.",
+    ),
+    Accepted(
+        path="rlpipe-*",
+        type="AWS::Logs::LogGroup",
+        rule="CKV_AWS_158",
+        reason="Logs are encrypted with a key of CloudWatch's own. They hold metrics and run files, no secrets; a "
+        "customer key costs each stage its monthly price and each reader one more grant.",
+    ),
+    Accepted(
+        path="rlpipe-*",
+        type=_FUNCTION,
+        rule="CKV_AWS_173",
+        reason="The variables are names of buckets, topics and state machines, no secrets; Lambda encrypts them with "
+        "its own key.",
+    ),
+    Accepted(
+        path="rlpipe-*",
+        type=_FUNCTION,
+        rule="CKV_AWS_117",
+        reason="The functions call public AWS endpoints only; in a VPC they would need paid endpoints or a NAT.",
+    ),
+    Accepted(
+        path="rlpipe-*",
+        type=_FUNCTION,
+        rule="CKV_AWS_115",
+        reason="Reserved concurrency is taken from the account's pool, which is 10 in a new account; Step Functions "
+        "and EventBridge retry what is throttled.",
+    ),
+    Accepted(
+        path="rlpipe-*-pipeline/[!F]*/Resource",
+        type=_FUNCTION,
+        rule="CKV_AWS_116",
+        reason="Called by the state machine, which waits for the answer and catches the error; nothing is left over "
+        "for a queue.",
+    ),
+    Accepted(
+        path="rlpipe-*/*Teardown/Function/Resource",
+        type=_FUNCTION,
+        rule="CKV_AWS_116",
+        reason="Called by CloudFormation, which waits for the answer and shows a failure.",
+    ),
+    Accepted(
+        path="rlpipe-*/*DeadLetters/Resource",
+        type="AWS::SQS::Queue",
+        rule="CKV_AWS_27",
+        reason="Encrypted by SQS itself (SqsManagedSseEnabled), which this check does not know.",
+    ),
+    Accepted(
+        path="rlpipe-*-storage/AccessLogs/Resource",
+        type="AWS::S3::Bucket",
+        rule="CKV_AWS_18",
+        reason="It is where the access logs go; logging itself it would grow for ever.",
+    ),
+)
