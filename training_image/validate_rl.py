@@ -18,7 +18,10 @@ from typing import Any
 from contract.events import Ended
 from contract.layout import MODEL
 from contract.policy import POLICY_GRAPH
-from training_image.trainer import threads  # noqa: F401 - before numpy and torch
+from training_image.trainer import (
+    imports,
+    threads,  # noqa: F401 - before numpy and torch
+)
 from training_image.trainer.command import guarded, leave
 from training_image.trainer.errors import UsageError
 from training_image.trainer.plan import read_run
@@ -57,7 +60,8 @@ def _in_container(uri: str) -> int:
     def work() -> str:
         storage = open_storage(uri)
         run = read_run(storage)
-        from training_image.trainer.validation import validate
+        with imports.without_collection():
+            from training_image.trainer.validation import validate
 
         return validate(run, storage, reporter).reason
 
@@ -83,10 +87,11 @@ def _by_hand(options: argparse.Namespace) -> int:
 
 
 def _evaluate(folder: Path, episodes: int) -> dict[str, Any]:
-    from training_image.trainer import model
-    from training_image.trainer.evaluation import HELD_OUT_SEEDS, play
-    from training_image.trainer.judging import lower_bound
-    from training_image.trainer.served import ServedPolicy, prove_equal
+    with imports.without_collection():
+        from training_image.trainer import model
+        from training_image.trainer.evaluation import HELD_OUT_SEEDS, play
+        from training_image.trainer.judging import lower_bound
+        from training_image.trainer.served import ServedPolicy, prove_equal
 
     if not folder.is_dir():
         raise UsageError(f"--model {folder}: there is no such folder")
