@@ -4,13 +4,15 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import features, process, quality, solving
+from benchmarks import features, kills, process, quality, solving
+from benchmarks.results import FOLDER
 
 PARTS: dict[str, Callable[[], str]] = {
     "process": process.main,
     "quality": quality.main,
     "solving": solving.main,
     "features": features.main,
+    "kills": kills.main,
 }
 
 
@@ -22,7 +24,9 @@ def main() -> None:
     if unknown := [part for part in chosen if part not in PARTS]:
         parser.error(f"{', '.join(unknown)}: there is {', '.join(PARTS)}")
     for part in chosen:
-        sys.stdout.write(f"\n## {part}\n\n{PARTS[part]()}\n")
+        table = PARTS[part]()
+        (FOLDER / f"{part}.md").write_text(table + "\n", encoding="utf-8")
+        sys.stdout.write(f"\n## {part}\n\n{table}\n")
         sys.stdout.flush()
 
 
