@@ -8,12 +8,14 @@ use_packaged_node()  # before the first import of aws_cdk
 import aws_cdk as cdk  # noqa: E402
 
 from stacks.alerts import AlertsStack  # noqa: E402
+from stacks.api import ApiStack  # noqa: E402
 from stacks.compute import ComputeStack  # noqa: E402
 from stacks.constructs.dependencies import function_code  # noqa: E402
 from stacks.events import EventsStack  # noqa: E402
 from stacks.governance.govern import govern, synthesise  # noqa: E402
 from stacks.network import NetworkStack  # noqa: E402
 from stacks.pipeline import PipelineStack  # noqa: E402
+from stacks.runs import RunsStack  # noqa: E402
 from stacks.serving import ServingStack  # noqa: E402
 from stacks.storage import StorageStack  # noqa: E402
 
@@ -26,6 +28,7 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
     alerts = AlertsStack(app, settings=settings)
     compute = ComputeStack(app, settings=settings, vpc=network.vpc, subnets=network.subnets)
     serving = ServingStack(app, settings=settings, function_code=code, artifacts_bucket=storage.artifacts_bucket)
+    runs = RunsStack(app, settings=settings)
     pipeline = PipelineStack(
         app,
         settings=settings,
@@ -38,6 +41,18 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         model_package_group_name=serving.model_package_group_name,
         serving_image_uri=serving.image_uri,
         topic=alerts.topic,
+        run_table=runs.table,
+    )
+    ApiStack(
+        app,
+        settings=settings,
+        function_code=code,
+        input_bucket=storage.input_bucket,
+        artifacts_bucket=storage.artifacts_bucket,
+        run_table=runs.table,
+        state_machine=pipeline.state_machine,
+        job_log_group=pipeline.job_log_group,
+        job_queues=[queue for pool in (compute.cpu, compute.gpu) for queue in (pool.queue, pool.spot_queue)],
     )
     EventsStack(
         app,

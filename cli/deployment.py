@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
     from mypy_boto3_stepfunctions import SFNClient
 
+    from cli.api import Api
+
 DEFAULT_STAGE = "dev"
 LOCAL_STAGE = "local"
 STATE_FOLDER = ".rlpipe"
@@ -31,10 +34,11 @@ VARIABLES = {
     "RLPIPE_INPUT_BUCKET": "InputBucketName",
     "RLPIPE_ARTIFACTS_BUCKET": "ArtifactsBucketName",
     "RLPIPE_STATE_MACHINE_ARN": "StateMachineArn",
+    "RLPIPE_API_URL": "ApiUrl",
 }
 """The variables that name a deployment, and the CloudFormation output that holds the same."""
 
-_ROOMS = ("storage", "pipeline")
+_ROOMS = ("storage", "pipeline", "api")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,7 @@ class Deployment:
     input_bucket: str
     artifacts_bucket: str
     state_machine_arn: str
+    api_url: str
     session: "boto3.Session"
     endpoint_url: str | None = None
 
@@ -57,6 +62,12 @@ class Deployment:
     def poll_seconds(self) -> float:
         """How long to wait between two looks at a run."""
         return 0.5 if self.is_local else 3.0
+
+    @cached_property
+    def api(self) -> "Api":
+        from cli.api import Api
+
+        return Api(self.api_url, self.session, is_local=self.is_local)
 
     @cached_property
     def s3(self) -> "S3Client":
@@ -154,6 +165,7 @@ def _from_environment(environment: Mapping[str, str], stage: str | None, session
         input_bucket=environment["RLPIPE_INPUT_BUCKET"],
         artifacts_bucket=environment["RLPIPE_ARTIFACTS_BUCKET"],
         state_machine_arn=environment["RLPIPE_STATE_MACHINE_ARN"],
+        api_url=environment["RLPIPE_API_URL"],
         session=session,
         endpoint_url=environment.get("AWS_ENDPOINT_URL") or None,
     )
@@ -172,6 +184,7 @@ def _from_outputs(stage: str, session: "boto3.Session", endpoint_url: str | None
         input_bucket=outputs["InputBucketName"],
         artifacts_bucket=outputs["ArtifactsBucketName"],
         state_machine_arn=outputs["StateMachineArn"],
+        api_url=_reachable(outputs["ApiUrl"], endpoint_url),
         session=session,
         endpoint_url=endpoint_url,
     )
@@ -187,6 +200,12 @@ def _outputs_of(cloudformation: "CloudFormationClient", stack: str) -> dict[str,
             return {}
         raise
     return {output["OutputKey"]: output["OutputValue"] for output in found[0].get("Outputs", [])}
+
+
+def _reachable(api_url: str, endpoint_url: str | None) -> str:
+    """An API's URL; of this machine's AWS in the form that is reached without a name server."""
+    api = re.fullmatch(r"https://([a-z0-9]+)\.execute-api\.[^/]+/(\w+)/?", api_url)
+    return f"{endpoint_url}/_aws/execute-api/{api[1]}/{api[2]}" if api and _is_local(endpoint_url) else api_url
 
 
 def _not_deployed(stage: str, place: str, missing: list[str]) -> CliError:

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 STAGES = {
     "Prepare": ("Prepare", "IsValid", "Invalid"),
     "Train": ("Train", "TrainSeed", "SeedNotTrained", "IsTrained"),
-    "Validate": ("Validate", "ReadVerdict", "IsGoodEnough"),
+    "Pause": ("Pause", "GiveUpPause", "Resume", "WhereItWas"),
+    "Validate": ("EnterValidating", "Validate", "ReadVerdict", "IsGoodEnough"),
     "Register": ("Register", "IsDeployed"),
+    "Approve": ("AskForApproval", "WaitForApproval", "GiveUpApproval", "Approve", "Reject"),
     "Deploy": (
+        "EnterDeploying",
         "CreateModel",
         "CreateEndpointConfig",
         "FindEndpoint",
@@ -37,11 +40,11 @@ STAGES = {
 }
 """The stages in their order, and the states of the state machine that each is made of."""
 
-BETWEEN = ("Begin", "Finish", "HasSucceeded", "Succeeded", "NotSucceeded")
-"""States that begin and end every run and belong to no stage."""
+BETWEEN = ("Begin", "ReadWish", "WhatIsWished", "Finish", "HasSucceeded", "Succeeded", "NotSucceeded")
+"""States that belong to no stage: they begin and end every run, or ask what becomes of it."""
 
 _STAGE_OF = {state: stage for stage, states in STAGES.items() for state in states}
-_ONLY_WHEN_ENTERED = ("Roll back",)
+_ONLY_WHEN_ENTERED = ("Pause", "Approve", "Roll back")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ def current_stage(deployment: Deployment, run: Run) -> str:
 def stages(events: Iterable["HistoryEventTypeDef"], run: Run) -> list[Stage]:
     """Every stage of a run. The last one entered has failed when the run ended otherwise than SUCCEEDED."""
     spans: dict[str, list[datetime | None]] = {}
-    current = ""
+    current = last = ""
     for event in events:
         state = _entered(event)
         stage = _STAGE_OF.get(state, "")
@@ -89,8 +92,8 @@ def stages(events: Iterable["HistoryEventTypeDef"], run: Run) -> list[Stage]:
             spans[current][1] = event["timestamp"]
         if stage:
             spans.setdefault(stage, [event["timestamp"], None])[1] = None
+            last = stage
         current = stage
-    last = next(reversed(spans), "")
     if run.is_over and current:
         spans[current][1] = run.stopped
     failed = last if run.outcome not in (None, Outcome.SUCCEEDED) else ""

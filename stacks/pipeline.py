@@ -8,8 +8,10 @@ from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_batch as batch
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
@@ -43,10 +45,11 @@ class PipelineStack(RoomStack):
         model_package_group_name: str,
         serving_image_uri: str,
         topic: sns.ITopic,
+        run_table: dynamodb.ITable,
     ) -> None:
         super().__init__(scope, "pipeline", settings=settings, description="From a run file to an answering policy.")
         self._settings, self._code = settings, function_code
-        self._input, self._artifacts = input_bucket, artifacts_bucket
+        self._input, self._artifacts, self._runs = input_bucket, artifacts_bucket, run_table
         jobs = Jobs(self, "Jobs", settings=settings, artifacts_bucket=artifacts_bucket)
         prepare, smoke_test = self._prepare(), self._smoke_test()
         finish = self._finish(jobs, topic)
@@ -61,6 +64,8 @@ class PipelineStack(RoomStack):
                 "SmokeTestFunctionArn": smoke_test.function_arn,
                 "FinishFunctionArn": finish.function_arn,
                 "ArtifactsBucket": artifacts_bucket.bucket_name,
+                "RunTable": run_table.table_name,
+                "TopicArn": topic.topic_arn,
                 "CpuQueueArn": cpu.queue.job_queue_arn,
                 "CpuSpotQueueArn": cpu.spot_queue.job_queue_arn,
                 "GpuQueueArn": gpu.queue.job_queue_arn,
@@ -84,9 +89,12 @@ class PipelineStack(RoomStack):
             function.grant_invoke(state_machine)
         self._grant_jobs(state_machine, jobs, [cpu, gpu])
         self._grant_artifacts(state_machine)
+        _allow(state_machine, ["dynamodb:GetItem", "dynamodb:UpdateItem"], run_table.table_arn)
+        _allow(state_machine, ["sns:Publish"], topic.topic_arn)
         self._grant_serving(state_machine, model_role, model_package_group_name)
         self.state_machine: sfn.IStateMachine = state_machine
         self.finish_function: lambda_.IFunction = finish
+        self.job_log_group: logs.ILogGroup = jobs.log_group
         cdk.CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
 
     def _prepare(self) -> Function:
@@ -96,12 +104,18 @@ class PipelineStack(RoomStack):
             name="prepare",
             code=self._code,
             settings=self._settings,
-            environment={"ARTIFACTS_BUCKET": self._artifacts.bucket_name},
+            environment={
+                "ARTIFACTS_BUCKET": self._artifacts.bucket_name,
+                "RUN_TABLE": self._runs.table_name,
+                "CPU_PRICE_PER_HOUR": f"{self._settings.jobs.train_cpu.price_per_hour:g}",
+                "GPU_PRICE_PER_HOUR": f"{self._settings.jobs.train_gpu.price_per_hour:g}",
+            },
             timeout=60,
         )
         _allow(function, ["s3:GetObjectVersion"], self._input.arn_for_objects(f"*{RUN_FILE}"))
         _allow(function, ["s3:PutObject"], self._input.arn_for_objects(f"*{RUN_FILE}{ERROR_SUFFIX}"))
         _allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
+        _allow(function, ["dynamodb:PutItem"], self._runs.table_arn)
         return function
 
     def _smoke_test(self) -> Function:
@@ -125,12 +139,17 @@ class PipelineStack(RoomStack):
             name="finish",
             code=self._code,
             settings=self._settings,
-            environment={"ARTIFACTS_BUCKET": self._artifacts.bucket_name, "TOPIC_ARN": topic.topic_arn},
+            environment={
+                "ARTIFACTS_BUCKET": self._artifacts.bucket_name,
+                "TOPIC_ARN": topic.topic_arn,
+                "RUN_TABLE": self._runs.table_name,
+            },
             timeout=60,
             dead_letters=dead_letters(self, "FinishDeadLetters"),
         )
         _allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
         _allow(function, ["sns:Publish"], topic.topic_arn)
+        _allow(function, ["dynamodb:UpdateItem"], self._runs.table_arn)
         _allow(function, ["logs:GetLogEvents"], jobs.log_group.log_group_arn)
         _allow(function, ["batch:DescribeJobs"], "*")  # knows no resources
         return function
@@ -176,7 +195,7 @@ class PipelineStack(RoomStack):
         _allow(state_machine, ["sagemaker:ListEndpoints"], "*")  # knows no resources
         _allow(
             state_machine,
-            ["sagemaker:CreateModelPackage"],
+            ["sagemaker:CreateModelPackage", "sagemaker:UpdateModelPackage"],
             self._sagemaker_arn("model-package-group", group),
             self._sagemaker_arn("model-package", f"{group}/*"),
         )

@@ -1,9 +1,10 @@
-"""A run has ended: write down how, and tell whoever listens.
+"""A run has ended: write down how, in its files and in its record, and tell whoever listens.
 
 The state machine calls this for every end it reaches itself. For an execution that somebody aborted, or that
 timed out, EventBridge calls it with the status change, so that no run vanishes.
 """
 
+import contextlib
 import json
 import os
 from datetime import UTC, datetime
@@ -14,11 +15,14 @@ import boto3
 from contract.events import decode
 from contract.layout import RunLayout
 from contract.outcomes import Outcome
+from contract.record import KIND, MAX_REASON
+from lambdas.items import to_item
 
 _s3 = boto3.client("s3")
 _sns = boto3.client("sns")
 _batch = boto3.client("batch")
 _logs = boto3.client("logs")
+_dynamodb = boto3.client("dynamodb")
 
 LOG_LINES = 20
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
@@ -57,6 +61,7 @@ def handler(event: dict[str, Any], _context: object) -> Ending:
         Body=json.dumps(ending, indent=1).encode(),
         ContentType="application/json",
     )
+    _end_record(ending)
     _sns.publish(
         TopicArn=os.environ["TOPIC_ARN"],
         Subject=f"{outcome}: {ending['run_id']}"[:MAX_SUBJECT],
@@ -64,6 +69,34 @@ def handler(event: dict[str, Any], _context: object) -> Ending:
         MessageAttributes={"outcome": {"DataType": "String", "StringValue": outcome}},
     )
     return ending
+
+
+def _end_record(ending: Ending) -> None:
+    """Enter the outcome into the run table, once. A refused file has no record before this one."""
+    at, reason = ending["ended_at"], ending["reason"][:MAX_REASON]
+    change = {"at": at, "by": "pipeline", "state": str(ending["outcome"]), "reason": reason}
+    values = {
+        ":outcome": str(ending["outcome"]),
+        ":reason": reason,
+        ":at": at,
+        ":change": [change],
+        ":none": [],
+        ":one": 1,
+        ":kind": KIND,
+        ":experiment": ending["run_id"].rpartition("-")[0],
+    }
+    with contextlib.suppress(_dynamodb.exceptions.ConditionalCheckFailedException):  # this function was retried
+        _dynamodb.update_item(
+            TableName=os.environ["RUN_TABLE"],
+            Key=to_item({"run_id": ending["run_id"]}),
+            UpdateExpression="SET #state = :outcome, reason = :reason, ended_at = :at, updated_at = :at, "
+            "history = list_append(if_not_exists(history, :none), :change), kind = :kind, "
+            "experiment = if_not_exists(experiment, :experiment), "
+            "submitted_at = if_not_exists(submitted_at, :at) REMOVE wish, wish_reason, #token ADD version :one",
+            ConditionExpression="attribute_not_exists(ended_at)",
+            ExpressionAttributeNames={"#state": "state", "#token": "token"},
+            ExpressionAttributeValues=to_item(values),
+        )
 
 
 def _of_status_change(detail: dict[str, Any]) -> dict[str, Any]:

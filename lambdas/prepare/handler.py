@@ -1,5 +1,6 @@
 """Read a dropped run file, refuse it or resolve it, and say what the state machine needs to know of it."""
 
+import contextlib
 import os
 from datetime import UTC, datetime
 from typing import Any
@@ -8,9 +9,12 @@ import boto3
 
 from contract.catalogue import load_catalogue
 from contract.layout import RunLayout, champion_key, error_key
+from contract.record import new_record
 from contract.run import MAX_RUN_FILE_BYTES, ResolvedRun, RunFileError, RunSpecification, Source, resolve
+from lambdas.items import to_item
 
 _s3 = boto3.client("s3")
+_dynamodb = boto3.client("dynamodb")
 
 
 def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
@@ -44,6 +48,7 @@ def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
         Body=run.model_dump_json(indent=1).encode(),
         ContentType="application/json",
     )
+    _begin_record(run, f"s3://{bucket}/{layout.prefix}")
     return {"valid": True, **_pointers(run, layout, bucket)}
 
 
@@ -52,6 +57,32 @@ def _read(source: Source) -> bytes:
     response = _s3.get_object(Bucket=source.bucket, Key=source.key, VersionId=source.version_id)
     content: bytes = response["Body"].read(MAX_RUN_FILE_BYTES + 1)
     return content
+
+
+def _begin_record(run: ResolvedRun, uri: str) -> None:
+    """Put the run into the run table, once: this function may be retried, and the run may have been ended by now."""
+    specification = run.specification
+    prices = {"cpu": os.environ["CPU_PRICE_PER_HOUR"], "gpu": os.environ["GPU_PRICE_PER_HOUR"]}
+    record = new_record(
+        run_id=run.run_id,
+        experiment=run.experiment,
+        submitted_at=run.submitted_at,
+        endpoint=_endpoint(run) if specification.deploy.target != "none" else None,
+        seeds=specification.seeds,
+        total_timesteps=specification.timesteps,
+        price_per_hour=float(prices[specification.compute.accelerator]),
+        artifacts=uri,
+    )
+    with contextlib.suppress(_dynamodb.exceptions.ConditionalCheckFailedException):
+        _dynamodb.put_item(
+            TableName=os.environ["RUN_TABLE"],
+            Item=to_item(record),
+            ConditionExpression="attribute_not_exists(run_id)",
+        )
+
+
+def _endpoint(run: ResolvedRun) -> str:
+    return run.specification.deploy.endpoint or run.experiment
 
 
 def _explain(source: Source, error: RunFileError) -> bytes:
@@ -66,7 +97,7 @@ def _explain(source: Source, error: RunFileError) -> bytes:
 def _pointers(run: ResolvedRun, layout: RunLayout, bucket: str) -> dict[str, Any]:
     """What the state machine passes on: small, since a state's payload may not exceed 256 KiB."""
     specification = run.specification
-    endpoint = specification.deploy.endpoint or run.experiment
+    endpoint = _endpoint(run)
     accelerator = specification.compute.accelerator
     uri = f"s3://{bucket}/{layout.prefix}"
     return {
@@ -78,6 +109,10 @@ def _pointers(run: ResolvedRun, layout: RunLayout, bucket: str) -> dict[str, Any
         "golden_key": layout.golden,
         "model_uri": f"s3://{bucket}/{layout.model_archive}",
         "target": specification.deploy.target,
+        "approval": specification.deploy.approval,
+        "approval_hours": specification.deploy.approval_hours,
+        # Step Functions counts whole seconds.
+        "approval_seconds": max(1, round(specification.deploy.approval_hours * 3600)),
         "endpoint": endpoint,
         "champion_key": champion_key(endpoint),
         "training": [

@@ -104,6 +104,40 @@ ACCEPTED: tuple[Accepted, ...] = (
         "Resource::*:sagemaker:*/[*]",
         "It deletes what runs as this stage's model role, which only a description tells; their names are the runs'.",
     ),
+    _iam5("rlpipe-*-api/ControlRole/DefaultPolicy/Resource", "Resource::[*]", _NO_RESOURCES),
+    _iam5("rlpipe-*-api/ControlRole/DefaultPolicy/Resource", "Resource::*/runs/[*]/training.json", _FOLDER),
+    _iam5(
+        "rlpipe-*-api/ControlRole/DefaultPolicy/Resource",
+        "Resource::*/[*]/run.yaml",
+        "An experiment is a folder of the input bucket, named by whoever submits; only run files are written.",
+    ),
+    _iam5(
+        "rlpipe-*-api/ControlRole/DefaultPolicy/Resource",
+        "Resource::*:job/[*]",
+        "Batch gives a job its id when it is submitted; which job is a run's, its record says.",
+    ),
+    _iam5(
+        "rlpipe-*-api/AskPoliciesRole/DefaultPolicy/Resource",
+        "Resource::*:endpoint/[*]",
+        "A run file names its endpoint; who may ask which one is decided by the callers' own permissions.",
+    ),
+    Accepted(
+        path="rlpipe-*-api/Api/CloudWatchRole/Resource",
+        rule="AwsSolutions-IAM4",
+        finding="Policy::*AmazonAPIGatewayPushToCloudWatchLogs",
+        reason="The one policy that API Gateway documents for its account-wide logging role.",
+    ),
+    Accepted(
+        path="rlpipe-*-api/Api/Default/*",
+        rule="AwsSolutions-COG4",
+        reason="Callers are authorised by IAM, or by an API key where the settings say so; there is no user pool.",
+    ),
+    Accepted(
+        path="rlpipe-*-api/Api/DeploymentStage.v1/Resource",
+        rule="AwsSolutions-APIG3",
+        reason="api.firewall is off where only IAM's callers come and AWS WAF would cost more than all else; "
+        "production has it.",
+    ),
     Accepted(
         path="rlpipe-*",
         type="AWS::Logs::LogGroup",

@@ -10,7 +10,9 @@ import aws_cdk
 from tests.infra.conftest import ROOMS, ROOT, Stage
 
 # What the laptop and its users read by name.
-OUTPUTS = {"storage": {"InputBucketName", "ArtifactsBucketName"}, "pipeline": {"StateMachineArn"}}
+OUTPUTS = {"storage": {"InputBucketName", "ArtifactsBucketName"}, "pipeline": {"StateMachineArn"}, "api": {"ApiUrl"}}
+
+DATA = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::SageMaker::ModelPackageGroup"}
 
 # CloudFormation replaces a resource by creating a second one first, which a fixed name forbids. A model package
 # group must have a name; it is never replaced.
@@ -60,7 +62,7 @@ def test_only_a_protected_stage_keeps_its_data_and_refuses_deletion(stages: dict
     for name, kept in {"local": "Delete", "dev": "Delete", "prod": "Retain"}.items():
         for template in stages[name].templates.values():
             for resource in template["Resources"].values():
-                if resource["Type"] in {"AWS::S3::Bucket", "AWS::Logs::LogGroup", "AWS::SageMaker::ModelPackageGroup"}:
+                if resource["Type"] in DATA:
                     assert resource["DeletionPolicy"] == kept
                     assert resource["UpdateReplacePolicy"] == kept
         protected = {
@@ -75,13 +77,16 @@ def test_every_log_ends_one_day(stage: Stage) -> None:
     groups = stage.resources("AWS::Logs::LogGroup")
     functions = stage.resources("AWS::Lambda::Function").values()
     assert {function["LoggingConfig"]["LogGroup"]["Ref"] for function in functions} < set(groups)
-    assert len(groups) == len(functions) + 2 + stage.settings.network.flow_logs  # and the jobs', the state machine's
+    # And those of the jobs, the state machine and the API's callers.
+    assert len(groups) == len(functions) + 3 + stage.settings.network.flow_logs
     assert {group["RetentionInDays"] for group in groups.values()} == {stage.settings.log_retention_days}
 
 
 def test_nothing_that_a_deployment_may_replace_crosses_a_stack_border(stage: Stage) -> None:
     """A consumer is not told when a value changes (`Fn::GetStackOutput`), so it would go on with the old one."""
     stable = {
+        "AWS::DynamoDB::Table",
+        "AWS::Logs::LogGroup",
         "AWS::S3::Bucket",
         "AWS::SNS::Topic",
         "AWS::IAM::Role",

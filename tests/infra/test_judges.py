@@ -1,28 +1,40 @@
 """Independent judges of the templates and of the state machine."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.infra.conftest import ROOT, Stage
+from tests.infra.conftest import ROOMS, ROOT, Stage
 
 DEFINITION = ROOT / "statemachine" / "pipeline.asl.json"
 BIN = Path(sys.executable).parent
 
 
-def test_cfn_lint_finds_nothing(stages: dict[str, Stage]) -> None:
-    templates = [str(path) for stage in stages.values() for path in sorted(stage.folder.glob("*.template.json"))]
-    assert len(templates) == 21
-    _judge(str(BIN / "cfn-lint"), *templates)
+def test_cfn_lint_finds_nothing(stages: dict[str, Stage], tmp_path: Path) -> None:
+    templates = [path for stage in stages.values() for path in sorted(stage.folder.glob("*.template.json"))]
+    assert len(templates) == len(stages) * len(ROOMS)
+    _judge(str(BIN / "cfn-lint"), *(_shown(path, tmp_path) for path in templates))
 
 
-def test_statelint_finds_nothing() -> None:
-    _judge(str(BIN / "statelint"), str(DEFINITION))
+def test_statelint_finds_nothing(tmp_path: Path) -> None:
+    _judge(str(BIN / "statelint"), _shown(DEFINITION, tmp_path))
 
 
 def test_asl_validator_finds_nothing() -> None:
     _judge(str(ROOT / "node_modules" / ".bin" / "asl-validator"), "--json-path", str(DEFINITION))
+
+
+def _shown(path: Path, folder: Path) -> str:
+    """A copy for judges that know no JSONata in a time limit, where Step Functions does: a number stands there.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html
+    """
+    copy = folder / path.name
+    text = path.read_text(encoding="utf-8")
+    copy.write_text(re.sub(r'(\\?"TimeoutSeconds\\?": )\\?"\{%[^"\\]*%\}\\?"', r"\g<1>60", text), encoding="utf-8")
+    return str(copy)
 
 
 def _judge(*command: str) -> None:

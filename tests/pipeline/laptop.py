@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import boto3
 from botocore.config import Config
 
+from cli.api import Api
 from contract.layout import RunLayout, run_id_of
 
 T = TypeVar("T")
@@ -146,3 +147,30 @@ class Laptop:
                 jobQueue=queue["jobQueueArn"], filters=[{"name": "JOB_NAME", "values": [f"{run_id}-*"]}]
             )["jobSummaryList"]
         return found
+
+    # --- control ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def api(self) -> Api:
+        return Api(self.outputs["ApiUrl"], boto3.Session(region_name="us-east-1"), is_local=True)
+
+    def record(self, run_id: str) -> dict[str, Any]:
+        """The run's record; empty while it has none."""
+        status, document = self.api.request("GET", f"/runs/{run_id}")
+        return document if status == 200 else {}
+
+    def state_of(self, run_id: str) -> str:
+        state: str = self.record(run_id).get("state", "")
+        return state
+
+    def reaches(self, run_id: str, *states: str, seconds: float = 60) -> dict[str, Any]:
+        """The run's record once it is in one of these states."""
+
+        def there() -> dict[str, Any] | None:
+            record = self.record(run_id)
+            return record if record.get("state") in states else None
+
+        return until(there, seconds=seconds, what=f"{run_id} is {' or '.join(states)}")
+
+    def command(self, run_id: str, command: str, reason: str = "") -> tuple[int, dict[str, Any]]:
+        return self.api.request("POST", f"/runs/{run_id}/{command}", {"reason": reason} if reason else {})

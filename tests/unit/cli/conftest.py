@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli import deployment, main, watch
-from tests.unit.cli.fake_aws import ARTIFACTS, INPUT, STATE_MACHINE, FakeAws
+from tests.unit.cli.fake_aws import API_URL, ARTIFACTS, INPUT, STATE_MACHINE, FakeAws
 
 
 @dataclass
@@ -30,7 +30,13 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeAws:
     monkeypatch.setattr(deployment, "_client", lambda _session, service, _url: fake.client(service))
     monkeypatch.setattr(watch, "wait", lambda _seconds: None)
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    for name, value in (("INPUT_BUCKET", INPUT), ("ARTIFACTS_BUCKET", ARTIFACTS), ("STATE_MACHINE_ARN", STATE_MACHINE)):
+    named = {
+        "INPUT_BUCKET": INPUT,
+        "ARTIFACTS_BUCKET": ARTIFACTS,
+        "STATE_MACHINE_ARN": STATE_MACHINE,
+        "API_URL": API_URL,
+    }
+    for name, value in named.items():
         monkeypatch.setenv(f"RLPIPE_{name}", value)
     monkeypatch.chdir(tmp_path)
     return fake

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 INPUT, ARTIFACTS = "in-bucket", "artifacts-bucket"
 STATE_MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:pipeline"
+API_URL = "https://abcdef1234.execute-api.us-east-1.amazonaws.com/v1/"
 QUEUE = "arn:aws:batch:us-east-1:000000000000:job-queue/Cpu-1"
 LOG_GROUP = "/rlpipe/jobs"
 BEGAN = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

@@ -15,11 +15,12 @@ from cli.deployment import find, running_instance, state_folder
 from cli.errors import CliError
 from contract.outcomes import ExitCode
 from tests.unit.cli.conftest import Said
-from tests.unit.cli.fake_aws import INPUT, STATE_MACHINE, FakeAws, refusal
+from tests.unit.cli.fake_aws import API_URL, INPUT, STATE_MACHINE, FakeAws, refusal
 
 OUTPUTS = {
     "storage": {"InputBucketName": "in", "ArtifactsBucketName": "artifacts"},
     "pipeline": {"StateMachineArn": STATE_MACHINE},
+    "api": {"ApiUrl": API_URL},
 }
 
 
@@ -45,7 +46,9 @@ def test_variables_come_first(aws: FakeAws, tmp_path: Path) -> None:
 
 
 def test_some_variables_are_not_enough() -> None:
-    with pytest.raises(CliError, match="RLPIPE_ARTIFACTS_BUCKET, RLPIPE_STATE_MACHINE_ARN is not") as refused:
+    with pytest.raises(
+        CliError, match="RLPIPE_ARTIFACTS_BUCKET, RLPIPE_STATE_MACHINE_ARN, RLPIPE_API_URL is not"
+    ) as refused:
         find(environment={"RLPIPE_INPUT_BUCKET": "in"})
     assert refused.value.exit_code == ExitCode.USAGE
     assert "rlpipe local env" in refused.value.next_step
@@ -62,6 +65,7 @@ def test_this_machines_aws_is_taken_from_a_folder_below(deployed: FakeAws, tmp_p
     below.mkdir(parents=True)
     found = find(environment={}, folder=below)
     assert (found.stage, found.endpoint_url, found.is_local) == ("local", "http://127.0.0.1:4567", True)
+    assert found.api_url == "http://127.0.0.1:4567/_aws/execute-api/abcdef1234/v1"
 
 
 @pytest.mark.parametrize(("stage", "environment"), [("prod", {}), (None, {"AWS_PROFILE": "work"})])

@@ -10,7 +10,13 @@ from embedded_aws import lifecycle
 from embedded_aws.lifecycle import Deployment, LifecycleError, Running
 from tests.unit.cli.conftest import Said
 
-OUTPUTS = {"InputBucketName": "in", "ArtifactsBucketName": "out", "StateMachineArn": "arn:x", "Other": "y"}
+OUTPUTS = {
+    "InputBucketName": "in",
+    "ArtifactsBucketName": "out",
+    "StateMachineArn": "arn:x",
+    "ApiUrl": "http://127.0.0.1:4999/api",
+    "Other": "y",
+}
 
 
 @pytest.fixture
@@ -88,6 +94,7 @@ def test_env_can_be_evaluated(laptop: dict[str, Any], rlpipe: Callable[..., Said
         "export RLPIPE_INPUT_BUCKET=in",
         "export RLPIPE_ARTIFACTS_BUCKET=out",
         "export RLPIPE_STATE_MACHINE_ARN=arn:x",
+        "export RLPIPE_API_URL=http://127.0.0.1:4999/api",
     ]
     document = rlpipe("local", "env", "--json").document
     assert [f"export {name}={value}" for name, value in document.items()] == lines

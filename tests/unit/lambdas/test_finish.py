@@ -8,7 +8,9 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from contract.outcomes import Outcome
+from contract.record import MAX_REASON
 from lambdas.finish import handler as finish
+from lambdas.items import from_item
 
 Stub = Callable[[Any], Stubber]
 TOPIC = "arn:aws:sns:us-east-1:000000000000:topic"
@@ -18,10 +20,19 @@ TOPIC = "arn:aws:sns:us-east-1:000000000000:topic"
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
     monkeypatch.setenv("TOPIC_ARN", TOPIC)
+    monkeypatch.setenv("RUN_TABLE", "runs")
 
 
 @pytest.fixture
-def told(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The updates of the run table."""
+    updates: list[dict[str, Any]] = []
+    monkeypatch.setattr(finish._dynamodb, "update_item", lambda **update: updates.append(update))
+    return updates
+
+
+@pytest.fixture
+def told(stub: Stub, recorded: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What was published; the outcome file is checked for agreement by `ended`."""
     published: list[dict[str, Any]] = []
     stub(finish._s3).add_response(
@@ -94,3 +105,25 @@ def test_an_execution_ended_from_outside_is_recorded_too(
     }
     assert finish.handler(event, None)["outcome"] == outcome
     assert told
+
+
+def test_the_record_has_the_outcome_and_no_wish_any_more(
+    told: list[dict[str, Any]], recorded: list[dict[str, Any]]
+) -> None:
+    finish.handler(end(Outcome.LIMIT, "x" * 1000), None)
+    [update] = recorded
+    assert from_item(update["Key"]) == {"run_id": "cartpole-01"}
+    values = from_item(update["ExpressionAttributeValues"])
+    assert (values[":outcome"], values[":reason"], values[":experiment"]) == ("LIMIT", "x" * MAX_REASON, "cartpole")
+    assert "REMOVE wish, wish_reason, #token" in update["UpdateExpression"]
+    assert update["ConditionExpression"] == "attribute_not_exists(ended_at)"
+
+
+def test_an_end_that_is_recorded_already_is_told_all_the_same(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function was retried: whether the message went out the first time, nobody knows."""
+    stub(finish._s3).add_response("put_object", {})
+    stub(finish._dynamodb).add_client_error("update_item", "ConditionalCheckFailedException")
+    published: list[dict[str, Any]] = []
+    monkeypatch.setattr(finish._sns, "publish", lambda **message: published.append(message))
+    finish.handler(end(Outcome.SUCCEEDED), None)
+    assert len(published) == 1

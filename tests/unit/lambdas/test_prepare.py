@@ -9,7 +9,10 @@ import pytest
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
+from contract.control import Command
+from contract.record import read_record
 from contract.run import MAX_RUN_FILE_BYTES, ResolvedRun
+from lambdas.items import from_item
 from lambdas.prepare import handler as prepare
 
 Stub = Callable[[Any], Stubber]
@@ -25,6 +28,9 @@ EVENT = {
 @pytest.fixture(autouse=True)
 def _bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
+    monkeypatch.setenv("RUN_TABLE", "runs")
+    monkeypatch.setenv("CPU_PRICE_PER_HOUR", "0.2")
+    monkeypatch.setenv("GPU_PRICE_PER_HOUR", "1")
 
 
 def drop(s3: Stubber, content: bytes) -> None:
@@ -37,6 +43,7 @@ def drop(s3: Stubber, content: bytes) -> None:
 
 def test_a_good_file_is_resolved_and_pointed_to(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = stub(prepare._s3)
+    stub(prepare._dynamodb).add_response("put_item", {})
     drop(s3, b"environment: {id: CartPole-v1}\nseeds: [4, 7]\ncompute: {spot: false}")
     written: dict[str, bytes] = {}
     s3.add_response(
@@ -93,7 +100,36 @@ def test_of_a_huge_object_only_as_much_is_read_as_shows_that_it_is(stub: Stub) -
 
 def test_the_answer_for_the_largest_run_stays_far_below_the_payload_limit(stub: Stub) -> None:
     s3 = stub(prepare._s3)
+    stub(prepare._dynamodb).add_response("put_item", {})
     drop(s3, b"environment: {id: CartPole-v1}\nseeds: 32")
     s3.add_response("put_object", {})
     answer = prepare.handler({**EVENT, "run_id": "x" * 63}, None)
     assert len(json.dumps(answer)) < 16 * 1024
+
+
+def test_the_run_is_put_into_the_run_table_once(stub: Stub) -> None:
+    """The function may be retried; by then the run may be paused, or over."""
+    s3, table = stub(prepare._s3), stub(prepare._dynamodb)
+    for again in (False, True):
+        drop(s3, b"environment: {id: CartPole-v1}\nseeds: [4, 7]\ncompute: {accelerator: gpu}")
+        s3.add_response("put_object", {})
+        expected = {"TableName": "runs", "Item": ANY, "ConditionExpression": "attribute_not_exists(run_id)"}
+        if again:
+            table.add_client_error("put_item", "ConditionalCheckFailedException", expected_params=expected)
+        else:
+            table.add_response("put_item", {}, expected)
+        assert prepare.handler(EVENT, None)["valid"] is True
+
+
+def test_the_record_says_what_the_run_is_to_do(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3 = stub(prepare._s3)
+    drop(s3, b"environment: {id: CartPole-v1}\nseeds: [4, 7]\ncompute: {accelerator: gpu}\ntimesteps: 5000")
+    s3.add_response("put_object", {})
+    put: list[dict[str, Any]] = []
+    monkeypatch.setattr(prepare._dynamodb, "put_item", lambda **request: put.append(request))
+    prepare.handler(EVENT, None)
+    record = read_record(from_item(put[0]["Item"]), now_ms=0)
+    assert (record.state, record.wish, record.possible) == ("TRAINING", None, [Command.PAUSE, Command.STOP])
+    assert (record.seeds, record.total_timesteps, record.price_per_hour) == ([4, 7], 5000, 1.0)
+    assert (record.endpoint, record.artifacts) == ("cartpole", "s3://artifacts/runs/cartpole-0123456789ab")
+    assert [(change.by, change.state) for change in record.history] == [("pipeline", "TRAINING")]

@@ -1,0 +1,168 @@
+"""The HTTP API: one list of routes. The stack makes API Gateway's methods of it, `make reference` its document."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contract.control import Command
+from contract.record import MAX_REASON, Refusal, RunRecord
+from contract.run import RunSpecification
+
+MAX_LISTED = 100
+"""Most runs of one answer."""
+
+EXPERIMENT_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,49}$"
+RUN_ID_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9-]{0,62}$"
+
+
+class CommandBody(BaseModel):
+    """What may be said with a command."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", max_length=MAX_REASON, description="Why; it is kept with the run.")
+
+
+class Submitted(BaseModel):
+    """A run file lies in the input bucket; its run starts within seconds."""
+
+    run_id: str
+    experiment: str
+    bucket: str
+    key: str
+    version_id: str
+
+
+class RunList(BaseModel):
+    """Runs, newest first."""
+
+    runs: list[RunRecord]
+    next: str | None = Field(description="Give it as `next` to go on; null at the end.")
+
+
+class Policy(BaseModel):
+    """An endpoint of this account and what it serves."""
+
+    endpoint: str
+    status: str = Field(description="SageMaker's: InService, Creating, Updating, Failed, ...")
+    updated_at: str
+
+
+class PolicyList(BaseModel):
+    """The endpoints."""
+
+    policies: list[Policy]
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    error: str = Field(description="`invalid`, `unknown` or `internal`.")
+    message: str
+    problems: list[str] = []
+
+
+class Observation(BaseModel):
+    """One observation, or several."""
+
+    observation: Any = None
+    observations: list[Any] | None = None
+
+
+class Action(BaseModel):
+    """The policy's answer: an action to an observation, actions to observations."""
+
+    action: Any = None
+    actions: list[Any] | None = None
+
+
+class Route(BaseModel):
+    """One method of one path."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    method: Literal["GET", "POST"]
+    path: str
+    summary: str
+    query: dict[str, str] = Field(default={}, description="Query parameters and what they are.")
+    required: tuple[str, ...] = Field(default=(), description="Those of them that must be given.")
+    body: type[BaseModel] | None = None
+    body_required: bool = False
+    checked: dict[str, Any] | None = Field(
+        default=None, description="JSON Schema, draft 4, by which API Gateway itself refuses a JSON body."
+    )
+    answers: dict[int, type[BaseModel]]
+
+
+_REFUSED: dict[int, type[BaseModel]] = {400: Problem, 404: Problem}
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        name="submitRun",
+        method="POST",
+        path="/runs",
+        summary="Drop a run file, as JSON or as YAML, which starts a run. Twice the same file is two runs.",
+        query={"experiment": "Name of the experiment."},
+        required=("experiment",),
+        body=RunSpecification,
+        body_required=True,
+        answers={202: Submitted, 400: Problem},
+    ),
+    Route(
+        name="listRuns",
+        method="GET",
+        path="/runs",
+        summary="The newest runs.",
+        query={
+            "limit": f"How many, 1 to {MAX_LISTED}; 20 if left out.",
+            "next": "Where the list before ended.",
+        },
+        answers={200: RunList, 400: Problem},
+    ),
+    Route(
+        name="readRun",
+        method="GET",
+        path="/runs/{run_id}",
+        summary="One run, with its progress now and its history.",
+        answers={200: RunRecord, **_REFUSED},
+    ),
+    *(
+        Route(
+            name=f"{command}Run",
+            method="POST",
+            path=f"/runs/{{run_id}}/{command}",
+            summary=f"{command.meaning} Given again, it is no error.",
+            body=CommandBody,
+            checked={
+                "type": "object",
+                "properties": {"reason": {"type": "string", "maxLength": MAX_REASON}},
+                "additionalProperties": False,
+            },
+            answers={202: RunRecord, **_REFUSED, 409: Refusal},
+        )
+        for command in Command
+    ),
+    Route(
+        name="listPolicies",
+        method="GET",
+        path="/policies",
+        summary="The endpoints of this account.",
+        answers={200: PolicyList},
+    ),
+    Route(
+        name="chooseAction",
+        method="POST",
+        path="/policies/{endpoint}/action",
+        summary="What the policy of an endpoint does; straight from SageMaker.",
+        body=Observation,
+        body_required=True,
+        checked={"type": "object", "anyOf": [{"required": ["observation"]}, {"required": ["observations"]}]},
+        answers={200: Action, 400: Problem},
+    ),
+)
+
+
+def route(name: str) -> Route:
+    """The route of this name."""
+    return next(one for one in ROUTES if one.name == name)
