@@ -18,6 +18,8 @@ from training_image.trainer import threads  # noqa: F401 - before numpy and torc
 from training_image.trainer.fast import FastPPO
 from training_image.trainer.optimiser import EagerAdam
 
+pytestmark = pytest.mark.filterwarnings("ignore:You have specified a mini-batch size:UserWarning")
+
 TANH, RELU = torch.nn.Tanh, torch.nn.ReLU
 ADAM = {"optimizer_class": EagerAdam, "optimizer_kwargs": {"eps": 1e-5, "fused": True}}
 SAMPLES, UPDATES = 512, 64
