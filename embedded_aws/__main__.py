@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from embedded_aws.containers import Engine, remove_all
 from embedded_aws.settings import MARKER_VARIABLE, Settings
 from embedded_aws.warden import Warden, sweep
 
@@ -37,13 +38,15 @@ def main() -> int:
         state_dir=state_dir,
         marker=marker,
         assembly=options.assembly.resolve() if options.assembly else None,
+        engine=Engine(options.containers, marker) if options.containers else None,
         kill_grace_seconds=options.kill_grace_seconds,
         minimum_timeout_seconds=options.minimum_timeout_seconds,
         startup_seconds=options.startup_seconds,
     )
     _prepare_environment(settings)
-    (state_dir / "instance.json").write_text(json.dumps({"marker": marker, "pid": os.getpid()}))
-    return _run(settings, Warden(marker))
+    instance = {"marker": marker, "pid": os.getpid(), "containers": options.containers}
+    (state_dir / "instance.json").write_text(json.dumps(instance))
+    return _run(settings, Warden(marker, options.containers))
 
 
 def _run(settings: Settings, warden: Warden) -> int:
@@ -83,6 +86,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--port", type=int, required=True, help="the port on 127.0.0.1 that all services answer at")
     parser.add_argument("--state-dir", type=Path, required=True, help="folder of this instance's files")
     parser.add_argument("--assembly", type=Path, help="CDK output folder; <state-dir>/cdk.out is always looked at")
+    parser.add_argument("--containers", metavar="DOCKER", help="run jobs and endpoints in containers, by this client")
     parser.add_argument("--kill-grace-seconds", type=float, default=30.0, help="between SIGTERM and SIGKILL of a job")
     parser.add_argument("--minimum-timeout-seconds", type=float, default=60.0, help="shortest job attempt timeout")
     parser.add_argument("--startup-seconds", type=float, default=60.0, help="time a server has to answer /ping")
@@ -102,9 +106,11 @@ def _lock(state_dir: Path) -> TextIO | None:
 def _sweep_leftovers(state_dir: Path) -> None:
     """End what an earlier instance in this folder left behind, and remove its temporary files."""
     with contextlib.suppress(OSError, ValueError, KeyError):
-        marker = json.loads((state_dir / "instance.json").read_text())["marker"]
-        if marker != os.environ.get(MARKER_VARIABLE):
-            sweep(marker, set())
+        instance = json.loads((state_dir / "instance.json").read_text())
+        if instance["marker"] != os.environ.get(MARKER_VARIABLE):
+            sweep(instance["marker"], set())
+            if instance["containers"]:
+                remove_all(instance["containers"], instance["marker"])
     for name in ("models", "tmp"):
         shutil.rmtree(state_dir / name, ignore_errors=True)
         (state_dir / name).mkdir()

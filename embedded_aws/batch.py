@@ -28,6 +28,9 @@ _NEVER_FITS = {
 }
 """https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable.html"""
 
+_AS_DECLARED = ("linuxParameters", "readonlyRootFilesystem", "user")
+"""Of a job definition's container, what its jobs simply take over."""
+
 _GPU_FAMILY = re.compile(r"(g|p)\d")
 
 
@@ -273,6 +276,7 @@ class Batch:
                 "command": _substituted(overrides.get("command") or container.get("command") or [], parameters),
                 "environment": _merged(container, overrides, "environment", "name"),
                 "resourceRequirements": requirements,
+                **{name: container[name] for name in _AS_DECLARED if name in container},
                 "jobRoleArn": container.get("jobRoleArn", ""),
                 "logConfiguration": log,
                 "volumes": container.get("volumes", []),

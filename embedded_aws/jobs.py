@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedded_aws import hooks
+from embedded_aws.containers import job_options
 from embedded_aws.images import ImageNotFoundError, LocalImage, resolve
 from embedded_aws.process import GroupRegister, LocalProcess, LogShipper
 from embedded_aws.retries import retries
@@ -144,7 +145,7 @@ class JobRunner:
 
     def _run(self, job: Job, stream: str, number: int, lock: threading.RLock) -> _Ended:
         try:
-            image = job.local_image or resolve(job.image, self._settings.assemblies)
+            start = self._starter(job, stream, number)
         except (ImageNotFoundError, OSError, ValueError) as error:
             reason = (
                 f"CannotPullContainerError: Error response from daemon: manifest for {job.image} not found: {error}"
@@ -161,13 +162,7 @@ class JobRunner:
             if job.ended_by is not None:
                 return _Ended(None, job.ended_by)
             try:
-                job.process = LocalProcess(
-                    image.argv(job.record["container"]["command"]),
-                    cwd=image.directory,
-                    environment=self._environment(job, image, number),
-                    on_line=lambda line: self._logs.write(job.log_group, stream, line),
-                    groups=self._groups,
-                )
+                job.process = start()
             except OSError as error:
                 return _Ended(None, "Task failed to start", f"CannotStartContainerError: {error}")
             job.record["startedAt"] = now()
@@ -182,11 +177,37 @@ class JobRunner:
             process.stop(self._settings.kill_grace_seconds)
             return _Ended(process.wait(), _TIMED_OUT, final=True)
 
-    def _environment(self, job: Job, image: LocalImage, number: int) -> dict[str, str]:
+    def _starter(self, job: Job, stream: str, number: int) -> Callable[[], LocalProcess]:
+        """What starts the attempt, in a container or as a process. Raises ImageNotFoundError without its image."""
+        container, engine = job.record["container"], self._settings.engine
+        environment = self._environment(job, number)
+
+        def log(line: str) -> None:
+            self._logs.write(job.log_group, stream, line)
+
+        if engine:
+            if not engine.has(job.image):
+                raise ImageNotFoundError("the container engine does not have it")
+            return lambda: engine.run(
+                job.image,
+                container["command"],
+                options=job_options(container),
+                environment=environment,
+                on_line=log,
+                groups=self._groups,
+            )
+        image = job.local_image or resolve(job.image, self._settings.assemblies)
+        return lambda: LocalProcess(
+            image.argv(container["command"]),
+            cwd=image.directory,
+            environment={**os.environ, **image.environment, **environment},
+            on_line=log,
+            groups=self._groups,
+        )
+
+    def _environment(self, job: Job, number: int) -> dict[str, str]:
         declared = {entry["name"]: entry["value"] for entry in job.record["container"]["environment"]}
         return {
-            **os.environ,
-            **image.environment,
             **self._settings.client_environment(),
             "AWS_BATCH_JOB_ID": job.job_id,
             "AWS_BATCH_JOB_ATTEMPT": str(number),

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+
 _LINE_LIMIT = 250_000
 """Bytes; CloudWatch Logs takes events of up to 256 KiB."""
 
@@ -66,17 +68,17 @@ class LocalProcess:
         argv: Sequence[str],
         *,
         cwd: Path,
-        environment: Mapping[str, str],
+        environment: Mapping[str, str] | None,
         on_line: Callable[[str], None],
         groups: GroupRegister,
     ) -> None:
-        """Start the process. Raises OSError when it cannot be started."""
+        """Start the process; without `environment` in this one's. Raises OSError when it cannot be started."""
         self._groups = groups
         self._on_line = on_line
         self._process = subprocess.Popen(
             list(argv),
             cwd=cwd,
-            env=dict(environment),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -90,6 +92,16 @@ class LocalProcess:
     def pid(self) -> int:
         """The process id, which is also its group's."""
         return self._process.pid
+
+    def listens(self, port: int) -> bool:
+        """Whether it is this process, or a child of it, that listens on the port."""
+        with contextlib.suppress(psutil.Error):
+            root = psutil.Process(self.pid)
+            for member in [root, *root.children(recursive=True)]:
+                for connection in member.net_connections("tcp"):
+                    if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                        return True
+        return False
 
     def poll(self) -> int | None:
         """The exit code if the process has ended."""

@@ -61,7 +61,8 @@ def install(settings: Settings, groups: Groups) -> None:
     callbacks.install()
     apigateway.install(models.invoke)
     cloudformation.register(settings, batch, models)
-    hooks.know_images(lambda tag: is_asset(tag, settings.assemblies))
+    engine = settings.engine
+    hooks.know_images(engine.has_tag if engine else lambda tag: is_asset(tag, settings.assemblies))
     hooks.report_lambda_errors_as_aws_does()
     hooks.name_versions_in_events()
     threading.Thread(target=hooks.deliver_events, name="events", daemon=True).start()

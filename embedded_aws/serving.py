@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-import psutil
-
 from embedded_aws.clients import s3
 from embedded_aws.images import resolve
 from embedded_aws.process import GroupRegister, LocalProcess, LogShipper
@@ -133,24 +131,10 @@ class Server:
         return answer
 
     def _launch(self) -> None:
-        image = resolve(self._container["Image"], self._settings.assemblies)
+        start = self._start_container if self._settings.engine else self._start_process
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self._port = _free_port()
-            self._process = LocalProcess(
-                image.argv(["serve"]),
-                cwd=image.directory,
-                environment={
-                    **os.environ,
-                    **image.environment,
-                    **self._settings.client_environment(),
-                    **(self._container.get("Environment") or {}),
-                    "SM_MODEL_DIR": str(self._folder),
-                    "SAGEMAKER_BIND_TO_PORT": str(self._port),
-                    "RLPIPE_BIND_HOST": "127.0.0.1",
-                },
-                on_line=lambda line: self._logs.write(self._log_group, self.log_stream, line),
-                groups=self._groups,
-            )
+            self._process = start()
             try:
                 self._wait_until_healthy(self._process)
                 return
@@ -163,6 +147,39 @@ class Server:
                 ):
                     raise
 
+    def _start_process(self) -> LocalProcess:
+        image = resolve(self._container["Image"], self._settings.assemblies)
+        environment = {**os.environ, **image.environment, **self._environment(), "SM_MODEL_DIR": str(self._folder)}
+        return LocalProcess(
+            image.argv(["serve"]),
+            cwd=image.directory,
+            environment=environment,
+            on_line=self._log,
+            groups=self._groups,
+        )
+
+    def _start_container(self) -> LocalProcess:
+        assert self._settings.engine
+        return self._settings.engine.run(
+            self._container["Image"],
+            ["serve"],
+            options=["--volume", f"{self._folder}:/opt/ml/model:ro"],
+            environment=self._environment(),
+            on_line=self._log,
+            groups=self._groups,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **self._settings.client_environment(),
+            **(self._container.get("Environment") or {}),
+            "SAGEMAKER_BIND_TO_PORT": str(self._port),
+            "RLPIPE_BIND_HOST": "127.0.0.1",
+        }
+
+    def _log(self, line: str) -> None:
+        self._logs.write(self._log_group, self.log_stream, line)
+
     def _wait_until_healthy(self, process: LocalProcess) -> None:
         seconds = float(
             self._variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or self._settings.startup_seconds
@@ -172,7 +189,7 @@ class Server:
             if process.poll() is not None:
                 process.wait()
                 break
-            if _ping(self._port) and _listens(process, self._port):
+            if _ping(self._port) and process.listens(self._port):
                 return
             time.sleep(0.02)
         else:
@@ -224,17 +241,6 @@ def _ping(port: int) -> bool:
         connection.close()
 
 
-def _listens(process: LocalProcess, port: int) -> bool:
-    """Whether it is this process, or a child of it, that listens on the port."""
-    with contextlib.suppress(psutil.Error):
-        root = psutil.Process(process.pid)
-        for member in [root, *root.children(recursive=True)]:
-            for connection in member.net_connections("tcp"):
-                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                    return True
-    return False
-
-
 def _taken_by_other(port: int, process: LocalProcess) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0 and not _listens(process, port)
+        return probe.connect_ex(("127.0.0.1", port)) == 0 and not process.listens(port)

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from embedded_aws.containers import Engine
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
@@ -18,6 +22,8 @@ class Settings:
     state_dir: Path
     marker: str
     assembly: Path | None = None
+    engine: "Engine | None" = None
+    """What runs jobs and endpoints as containers; without it they are local processes."""
     kill_grace_seconds: float = 30.0
     """Seconds between SIGTERM and SIGKILL of a job, as in AWS Batch."""
     minimum_timeout_seconds: float = 60.0

@@ -2,7 +2,7 @@
 
 The instance starts this process first and holds the other end of its standard input, over which it also says which
 process groups run. Whatever ends the instance, kill -9 included, closes that pipe. Then the groups are killed, and
-every process that carries the instance's marker in its environment, until none is left.
+every process that carries the instance's marker in its environment, until none is left, and then its containers.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import time
 
 import psutil
 
+from embedded_aws.containers import remove_all
 from embedded_aws.settings import MARKER_VARIABLE
 
 _SEEN_NONE_TIMES = 3
@@ -24,10 +25,11 @@ _SEEN_NONE_TIMES = 3
 class Warden:
     """The instance's side: starts the warden process and tells it of process groups."""
 
-    def __init__(self, marker: str) -> None:
+    def __init__(self, marker: str, engine_client: str | None = None) -> None:
+        """`engine_client` is the `docker` of an instance that runs containers."""
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "embedded_aws.warden", marker],
+            [sys.executable, "-m", "embedded_aws.warden", marker, *([engine_client] if engine_client else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -75,7 +77,7 @@ def sweep(marker: str, groups: set[int], spared: frozenset[int] = frozenset()) -
 
 def main() -> None:
     """Wait for the end of the instance, then sweep up after it."""
-    marker = sys.argv[1]
+    marker, *engine_clients = sys.argv[1:]
     groups: set[int] = set()
     # Nobody but the end of the instance may end its warden.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -87,6 +89,9 @@ def main() -> None:
         else:
             groups.discard(group)
     sweep(marker, groups)
+    # Last: a client of the engine that still lived could start another.
+    for client in engine_clients:
+        remove_all(client, marker)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port on 127.0.0.1; 4566 if left out.", show_default=False)
     ] = None,
+    containers: Annotated[
+        bool, typer.Option("--containers", help="Run jobs and endpoints in containers, by the engine of `docker`.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start the embedded AWS and deploy every stack to it. Does only what has not been done."""
@@ -38,8 +41,8 @@ def up(
     folder = _state_folder()
     with _explained():
         running = lifecycle.status(folder)
-        if running is None or port not in (None, running.port):
-            running = lifecycle.start(folder, port or lifecycle.DEFAULT_PORT)
+        if running is None or port not in (None, running.port) or (containers and not running.engine_client):
+            running = lifecycle.start(folder, port or lifecycle.DEFAULT_PORT, containers=containers)
         with _deploying(running.endpoint_url) as say:
             deployed = lifecycle.deploy(running, on_line=say)
     if as_json:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.infra.conftest import ROOT
 from tools.lock_images import LOCKS
+from tools.sbom import bill
 
 _LOCKED = re.compile(r"([a-z0-9.-]+)==(\S+) --hash=sha256:[0-9a-f]{64}")
 _CUDA = re.compile(r"nvidia-|cuda-|triton$")
@@ -56,3 +57,11 @@ def test_images_have_the_versions_of_the_constraints(lock: str) -> None:
 def test_only_the_gpu_image_has_cuda() -> None:
     having = {lock for lock in LOCKS if any(_CUDA.match(name) for name in _locked(lock))}
     assert having == {"training_image/requirements-gpu.lock"}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_bill_of_materials_names_every_package_with_its_hash(lock: str) -> None:
+    components = bill(ROOT / lock)["components"]
+    assert {component["name"]: component["version"] for component in components} == _locked(lock)
+    assert len({component["hashes"][0]["content"] for component in components}) == len(components)
+    assert bill(ROOT / lock) == bill(ROOT / lock)

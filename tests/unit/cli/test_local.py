@@ -25,8 +25,9 @@ def laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     state: dict[str, Any] = {"running": None, "started": [], "stopped": 0, "seconds": {"deploy": 1.0}}
     monkeypatch.setenv("RLPIPE_STATE_DIR", str(tmp_path))
 
-    def start(state_dir: Path, port: int) -> Running:
+    def start(state_dir: Path, port: int, *, containers: bool) -> Running:
         state["started"].append(port)
+        state["containers"] = containers
         state["running"] = Running(state_dir, 123, port, f"http://127.0.0.1:{port}", "2026-03-01T12:00:00Z", "m")
         running: Running = state["running"]
         return running
@@ -56,6 +57,14 @@ def test_up_starts_deploys_and_says_what_to_do_next(laptop: dict[str, Any], rlpi
     assert said.stderr == "✅  rlpipe-local-storage\n"
 
 
+@pytest.mark.parametrize("options", [(), ("--containers",)])
+def test_up_uses_containers_only_when_told_to(
+    laptop: dict[str, Any], rlpipe: Callable[..., Said], options: tuple[str, ...]
+) -> None:
+    assert rlpipe("local", "up", *options).exit_code == 0
+    assert laptop["containers"] is bool(options)
+
+
 def test_up_again_keeps_the_port_and_is_brief(laptop: dict[str, Any], rlpipe: Callable[..., Said]) -> None:
     rlpipe("local", "up", "--port", "4999")
     laptop["seconds"] = {}
@@ -71,7 +80,7 @@ def test_up_takes_the_usual_port(laptop: dict[str, Any], rlpipe: Callable[..., S
 def test_a_failure_names_the_logs(
     laptop: dict[str, Any], rlpipe: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def taken(_state_dir: Path, _port: int) -> Running:
+    def taken(_state_dir: Path, _port: int, **_options: object) -> Running:
         raise LifecycleError("port: 4566 is taken by another program")
 
     monkeypatch.setattr(lifecycle, "start", taken)
