@@ -97,8 +97,12 @@ def job_options(container: Mapping[str, Any]) -> list[str]:
     options = ["--memory", memory, "--memory-swap", memory, "--cpu-shares", str(shares)]
     if "GPU" in needs:
         options += ["--gpus", needs["GPU"]]
-    if (container.get("linuxParameters") or {}).get("initProcessEnabled"):
+    linux = container.get("linuxParameters") or {}
+    if linux.get("initProcessEnabled"):
         options.append("--init")
+    for tmpfs in linux.get("tmpfs", []):
+        mounted = ",".join([f"size={tmpfs['size']}m", *tmpfs.get("mountOptions", [])])
+        options += ["--tmpfs", f"{tmpfs['containerPath']}:{mounted}"]
     if container.get("readonlyRootFilesystem"):
         options.append("--read-only")
     if container.get("user"):

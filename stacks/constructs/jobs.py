@@ -58,6 +58,15 @@ class Jobs(Construct):
         role.add_to_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[artifacts_bucket.bucket_arn]))
         return role
 
+    def _linux_parameters(self, construct_id: str) -> batch.LinuxParameters:
+        # An init process hands SIGTERM on to the trainer, which then checkpoints.
+        parameters = batch.LinuxParameters(self, f"{construct_id}Linux", init_process_enabled=True)
+        options = [batch.TmpfsMountOption.NOSUID, batch.TmpfsMountOption.NODEV, batch.TmpfsMountOption.NOEXEC]
+        parameters.add_tmpfs(
+            batch.Tmpfs(container_path="/tmp", size=cdk.Size.mebibytes(256), mount_options=options)  # noqa: S108
+        )
+        return parameters
+
     def _definition(
         self, construct_id: str, job: JobSettings, command: list[str], role: iam.IRole
     ) -> batch.EcsJobDefinition:
@@ -76,8 +85,8 @@ class Jobs(Construct):
                 job_role=role,
                 execution_role=self._execution_role,
                 logging=ecs.LogDriver.aws_logs(stream_prefix=construct_id.lower(), log_group=self.log_group),
-                # An init process hands SIGTERM on to the trainer, which then checkpoints.
-                linux_parameters=batch.LinuxParameters(self, f"{construct_id}Linux", init_process_enabled=True),
+                readonly_root_filesystem=True,
+                linux_parameters=self._linux_parameters(construct_id),
             ),
             timeout=cdk.Duration.seconds(round(job.timeout_hours * 3600)),
             retry_attempts=job.attempts,

@@ -50,6 +50,13 @@ def test_a_deployment_leaves_the_revisions_of_running_executions_alone(definitio
         assert definition["ResourceRetentionPolicy"] == {"SkipDeregisterOnUpdate": True}
 
 
+def test_jobs_can_write_in_tmp_and_nowhere_else(definitions: dict[str, Properties]) -> None:
+    for definition in definitions.values():
+        container = definition["ContainerProperties"]
+        assert container["ReadonlyRootFilesystem"] is True
+        assert [tmpfs["ContainerPath"] for tmpfs in container["LinuxParameters"]["Tmpfs"]] == ["/tmp"]
+
+
 def test_sigterm_reaches_the_trainer_and_output_reaches_the_log(definitions: dict[str, Properties]) -> None:
     for definition in definitions.values():
         container = definition["ContainerProperties"]

@@ -24,6 +24,10 @@ def test_a_job_gets_the_limits_of_its_definition() -> None:
     ("declared", "option"),
     [
         ({"linuxParameters": {"initProcessEnabled": True}}, ["--init"]),
+        (
+            {"linuxParameters": {"tmpfs": [{"containerPath": "/tmp", "size": 256, "mountOptions": ["noexec"]}]}},
+            ["--tmpfs", "/tmp:size=256m,noexec"],
+        ),
         ({"readonlyRootFilesystem": True}, ["--read-only"]),
         ({"user": "10001"}, ["--user", "10001"]),
     ],
