@@ -17,6 +17,11 @@ GOLDEN_DOCUMENT = "golden.json"
 OBSERVATION_INPUT = "observation"
 ACTION_OUTPUT = "action"
 
+STATE_INPUT = "state"
+STATE_OUTPUT = "next_state"
+"""What a policy with a memory takes and gives besides, float32 `[batch, n]`; zeros when an episode begins. A request
+has no place for it, so such a policy is exported and validated but not served."""
+
 
 class Space(TypedDict):
     """A Gymnasium space as JSON.

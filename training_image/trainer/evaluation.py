@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training_image.trainer import environments
-from training_image.trainer.graph import input_dtype
+from training_image.trainer.graph import Player, RecurrentGraph, input_dtype
 
 MOST_COPIES = 128
 MOST_OBSERVATIONS = 20_000
@@ -43,6 +43,7 @@ def play(policy: Policy, environment_id: str, kwargs: dict[str, Any], *, episode
     wanted = np.full(copies, episodes // copies)
     wanted[: episodes % copies] += 1
     environment = environments.make(environment_id, kwargs, copies)
+    player = Player(policy, copies) if isinstance(policy, RecurrentGraph) else policy
     dtype = input_dtype(environment.observation_space)
     returns: list[float] = []
     lengths: list[int] = []
@@ -52,7 +53,9 @@ def play(policy: Policy, environment_id: str, kwargs: dict[str, Any], *, episode
         observations = np.asarray(environment.reset()).astype(dtype, copy=False)
         while wanted.any():
             recorder.add(observations[wanted > 0])
-            met, _, dones, infos = environment.step(policy.act(observations))
+            met, _, dones, infos = environment.step(player.act(observations))
+            if isinstance(player, Player):
+                player.forget(dones)
             observations = np.asarray(met).astype(dtype, copy=False)
             for copy in np.flatnonzero(dones & (wanted > 0)):
                 wanted[copy] -= 1

@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from contract.run import EvaluationSection
 from training_image.trainer.evaluation import HELD_OUT_SEEDS, Policy, play
 from training_image.trainer.fast import FastPPO
-from training_image.trainer.graph import PolicyGraph
+from training_image.trainer.graph import graph_of
 from training_image.trainer.plan import Plan
 from training_image.trainer.state import capture_normaliser
 
@@ -78,4 +78,4 @@ def policy_of(model: BaseAlgorithm) -> Policy:
     if isinstance(model, FastPPO):
         return model
     normaliser = model.get_vec_normalize_env()
-    return PolicyGraph(model.policy, load(capture_normaliser(normaliser)) if normaliser else None)
+    return graph_of(model.policy, load(capture_normaliser(normaliser)) if normaliser else None)

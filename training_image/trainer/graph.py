@@ -85,7 +85,10 @@ class PolicyGraph(torch.nn.Module):
         is as good, and a continuous action may be off by it.
         """
         with torch.inference_mode():
-            scores = self.scores(torch.as_tensor(observations))
+            return self._differing(self.scores(torch.as_tensor(observations)), actions)
+
+    def _differing(self, scores: Tensor, actions: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        with torch.inference_mode():
             expected = self.decide(scores)
             given = torch.as_tensor(actions)
             if given.shape != expected.shape or given.dtype != expected.dtype:
@@ -103,6 +106,80 @@ class PolicyGraph(torch.nn.Module):
                 loss = scores.amax(dim=1) - scores.gather(1, chosen)[:, 0]
                 differs &= ~((loss <= rounding) & (given == chosen[:, 0]))
         return np.asarray(differs.numpy())
+
+
+class RecurrentGraph(PolicyGraph):
+    """A policy with a memory: it takes what it remembers, `[batch, memory]`, and gives what it then does. All zeros is
+    the memory of an episode that begins."""
+
+    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None) -> None:
+        super().__init__(policy, normaliser)
+        lstm: Any = policy.lstm_actor
+        self._lstm = lstm
+        self._halves: tuple[int, int] = (lstm.num_layers, lstm.hidden_size)
+        self.memory: int = 2 * lstm.num_layers * lstm.hidden_size
+
+    def forward(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """The actions, and what is remembered afterwards."""
+        scores, memory = self.recall(observation, memory)
+        return self.decide(scores), memory
+
+    def recall(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores, and what is remembered afterwards."""
+        policy: Any = self._policy
+        features = BasePolicy.extract_features(policy, self.normalised(observation), policy.pi_features_extractor)
+        hidden, cell = (half.reshape(-1, *self._halves).transpose(0, 1) for half in memory.chunk(2, dim=1))
+        seen, halves = self._lstm(features.unsqueeze(0), (hidden.contiguous(), cell.contiguous()))
+        scores = policy.action_net(policy.mlp_extractor.forward_actor(seen.squeeze(0)))
+        remembered = [half.transpose(0, 1).reshape(-1, self.memory // 2) for half in halves]
+        return scores, torch.cat(remembered, dim=1)
+
+    def scores(self, observation: Tensor) -> Tensor:
+        """The scores at the beginning of an episode."""
+        return self.recall(observation, torch.zeros(len(observation), self.memory))[0]
+
+    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The actions at the beginning of an episode."""
+        return self.remember(observations, np.zeros((len(observations), self.memory), dtype=np.float32))[0]
+
+    def remember(
+        self, observations: npt.NDArray[Any], memory: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """`forward` on numpy arrays."""
+        with torch.inference_mode():
+            actions, remembered = self(torch.as_tensor(observations), torch.as_tensor(memory))
+        return actions.numpy(), remembered.numpy()
+
+    def differences_with(
+        self, observations: npt.NDArray[Any], memory: npt.NDArray[np.float32], actions: npt.NDArray[Any]
+    ) -> npt.NDArray[np.bool_]:
+        """`differences`, with these memories."""
+        with torch.inference_mode():
+            scores, _ = self.recall(torch.as_tensor(observations), torch.as_tensor(memory))
+        return self._differing(scores, actions)
+
+
+class Player:
+    """A policy with a memory, in so many episodes side by side."""
+
+    def __init__(self, graph: RecurrentGraph, copies: int) -> None:
+        self._graph = graph
+        self._memory = np.zeros((copies, graph.memory), dtype=np.float32)
+
+    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Actions for the next observation of every episode."""
+        actions, self._memory = self._graph.remember(observations, self._memory)
+        return actions
+
+    def forget(self, ended: npt.NDArray[np.bool_]) -> None:
+        """These episodes are over."""
+        self._memory = np.where(ended[:, None], np.float32(0), self._memory)
+
+
+def graph_of(policy: BasePolicy, normaliser: dict[str, Tensor] | None) -> PolicyGraph:
+    """The graph of a trained policy of any kind."""
+    remembers = hasattr(policy, "lstm_actor")
+    return RecurrentGraph(policy, normaliser) if remembers else PolicyGraph(policy, normaliser)
 
 
 def input_dtype(space: spaces.Space[Any]) -> np.dtype[Any]:

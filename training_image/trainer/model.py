@@ -22,7 +22,7 @@ from contract.algorithms import ALGORITHMS
 from training_image.trainer import spaces
 from training_image.trainer.algorithms import build_policy
 from training_image.trainer.errors import UsageError
-from training_image.trainer.graph import PolicyGraph
+from training_image.trainer.graph import PolicyGraph, graph_of
 from training_image.trainer.plan import Plan
 from training_image.trainer.state import capture_normaliser
 from training_image.trainer.storage import Storage
@@ -82,7 +82,7 @@ def read(storage: Storage) -> TrainedPolicy:
         policy = build_policy(document["algorithm"], observation_space, action_space, hyperparameters)
         policy.load_state_dict(load_tensors(weights))
         normaliser = storage.read(NORMALISER) if document["normalised"] else None
-        graph = PolicyGraph(policy, None if normaliser is None else load_tensors(normaliser))
+        graph = graph_of(policy, None if normaliser is None else load_tensors(normaliser))
     except Exception as error:
         raise UsageError(f"the trained policy at {storage.uri} cannot be read: {error!r}") from error
     if document["normalised"] and normaliser is None:

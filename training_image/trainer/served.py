@@ -7,9 +7,9 @@ import numpy.typing as npt
 import onnxruntime  # type: ignore[import-untyped]
 from gymnasium import spaces
 
-from contract.policy import ACTION_OUTPUT, OBSERVATION_INPUT
+from contract.policy import ACTION_OUTPUT, OBSERVATION_INPUT, STATE_INPUT, STATE_OUTPUT
 from training_image.trainer.errors import TrainingError
-from training_image.trainer.graph import PolicyGraph, input_dtype
+from training_image.trainer.graph import PolicyGraph, RecurrentGraph, input_dtype
 
 MIN_OBSERVATIONS = 10_000
 
@@ -23,8 +23,20 @@ class ServedPolicy:
         self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
     def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Actions for a batch of observations."""
-        return np.asarray(self._session.run([ACTION_OUTPUT], {OBSERVATION_INPUT: observations})[0])
+        """Actions for a batch of observations; of a policy with a memory, those at the beginning of an episode."""
+        given = {OBSERVATION_INPUT: observations}
+        if len(inputs := self._session.get_inputs()) > 1:
+            given[STATE_INPUT] = np.zeros((len(observations), inputs[1].shape[1]), dtype=np.float32)
+        return np.asarray(self._session.run([ACTION_OUTPUT], given)[0])
+
+    def remember(
+        self, observations: npt.NDArray[Any], memory: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """Actions, and what is remembered afterwards, of a policy with a memory."""
+        actions, remembered = self._session.run(
+            [ACTION_OUTPUT, STATE_OUTPUT], {OBSERVATION_INPUT: observations, STATE_INPUT: memory}
+        )
+        return np.asarray(actions), np.asarray(remembered)
 
 
 def prove_equal(
@@ -38,8 +50,11 @@ def prove_equal(
     observations = np.concatenate([recorded, extreme_observations(space, recorded)])
     if (missing := MIN_OBSERVATIONS - len(observations)) > 0:
         observations = np.concatenate([observations, _sampled(space, recorded, missing)])
-    actions = served.act(observations)
-    differs = np.flatnonzero(graph.differences(observations, actions))
+    if isinstance(graph, RecurrentGraph):
+        actions, differs = _compare_with_memory(served, graph, observations)
+    else:
+        actions = served.act(observations)
+        differs = np.flatnonzero(graph.differences(observations, actions))
     if len(differs):
         first = differs[0]
         expected = graph.act(observations[first : first + 1])[0].tolist()
@@ -48,6 +63,19 @@ def prove_equal(
             f"{observations[first].tolist()}: {actions[first].tolist()}, and the trained one {expected}"
         )
     return len(observations)
+
+
+def _compare_with_memory(
+    served: ServedPolicy, graph: RecurrentGraph, observations: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+    """The served actions with memories of several steps, and where they or the memories differ."""
+    memory = np.zeros((len(observations), graph.memory), dtype=np.float32)
+    for step in range(3):
+        _, memory = graph.remember(np.roll(observations, step + 1, axis=0), memory)
+    actions, remembered = served.remember(observations, memory)
+    _, expected = graph.remember(observations, memory)
+    forgets = ~np.isclose(remembered, expected, rtol=1e-4, atol=1e-4).all(axis=1)
+    return actions, np.flatnonzero(graph.differences_with(observations, memory, actions) | forgets)
 
 
 def extreme_observations(space: "spaces.Space[Any]", recorded: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -30,12 +30,16 @@ def small_plan(
     every_seconds: float | None = 0.0,
     keep: int = 100,
     limits: dict[str, Any] | None = None,
+    algorithm: str | None = None,
     **hyperparameters: Any,
 ) -> Plan:
     """A training of a second. Checkpoints come at every segment: less time between them than a run file may ask for."""
     document = {
         "environment": {"id": environment},
-        "algorithm": {"hyperparameters": SMALL | hyperparameters},
+        "algorithm": {
+            "name": algorithm or "ppo",
+            "hyperparameters": hyperparameters if algorithm else SMALL | hyperparameters,
+        },
         "timesteps": timesteps,
     }
     plan = plan_by_hand("run", document, seed)
@@ -92,9 +96,10 @@ def run(plan: Plan, folder: Path, reporter: Recorder | None = None, signals: Sig
 
 def fingerprint(folder: Path) -> str:
     """A hash of all that training ended with: weights, optimiser, counters, normaliser."""
-    newest = max((folder / CHECKPOINTS).iterdir())
+    newest = max(path for path in (folder / CHECKPOINTS).iterdir() if path.name.isdigit())
     parts = [*sorted(newest.glob("*.safetensors")), *sorted((folder / MODEL).glob("*.safetensors"))]
     counters = json.loads((newest / "counters.json").read_text())
+    counters["blocks"] = json.loads((newest / "manifest.json").read_text())["blocks"]
     # Monitor notes at what second of the process an episode ended; everything else must be the same.
     for episode in counters["ep_info_buffer"]:
         del episode["t"]
@@ -106,7 +111,7 @@ def fingerprint(folder: Path) -> str:
 
 def checkpoints(folder: Path) -> list[int]:
     """The steps of the checkpoints there are, complete or not."""
-    return sorted(int(path.name) for path in (folder / CHECKPOINTS).iterdir())
+    return sorted(int(path.name) for path in (folder / CHECKPOINTS).iterdir() if path.name.isdigit())
 
 
 def script(name: str, *arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":

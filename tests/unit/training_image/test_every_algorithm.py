@@ -1,0 +1,105 @@
+"""Every algorithm of the contract trains, survives a kill exactly, and acts when exported as it was trained."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract.algorithms import ALGORITHMS
+from contract.outcomes import ExitCode
+from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, fingerprint, run, small_plan
+from training_image.trainer import model, replay
+from training_image.trainer.evaluation import play
+from training_image.trainer.export import to_onnx
+from training_image.trainer.served import MIN_OBSERVATIONS, ServedPolicy, prove_equal
+from training_image.trainer.storage import LocalStorage
+
+ON_POLICY = {"n_envs": 2, "net_arch": [8]}
+ROLLOUT = ON_POLICY | {"n_steps": 100}
+CLIPPED = ROLLOUT | {"batch_size": 100, "n_epochs": 2}
+REPLAY = {"net_arch": [8], "buffer_size": 1500, "batch_size": 16, "learning_starts": 100, "train_freq": 8} | {
+    "gradient_steps": 1
+}
+GREEDY = REPLAY | {"target_update_interval": 100, "exploration_fraction": 0.5}
+
+CONFIGURATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "ppo": ("ppo", "Pendulum-v1", CLIPPED | {"normalize": True, "use_sde": False}),
+    "a2c": ("a2c", "CartPole-v0", ROLLOUT | {"learning_rate": "lin_7e-4"}),
+    "a2c, normalised, noise": ("a2c", "Pendulum-v1", ROLLOUT | {"normalize": True, "use_sde": True}),
+    "reinforce": ("reinforce", "CartPole-v0", ON_POLICY | {"n_episodes": 2}),
+    "reinforce, continuous": ("reinforce", "Pendulum-v1", {"n_episodes": 1, "normalize": True}),
+    "recurrent-ppo": ("recurrent-ppo", "CartPole-v0", CLIPPED | {"lstm_hidden_size": 8, "n_epochs": 1, "n_steps": 50}),
+    "maskable-ppo": ("maskable-ppo", "Taxi-v4", CLIPPED),
+    "dqn": ("dqn", "CartPole-v0", GREEDY),
+    "dqn, two at a time, normalised": ("dqn", "CartPole-v0", GREEDY | {"n_envs": 2, "normalize": True}),
+    "qrdqn": ("qrdqn", "CartPole-v0", GREEDY | {"n_quantiles": 5}),
+    "sac": ("sac", "Pendulum-v1", REPLAY),
+    "sac, noise, fixed entropy": ("sac", "Pendulum-v1", REPLAY | {"use_sde": True, "ent_coef": 0.1}),
+    "td3": ("td3", "Pendulum-v1", REPLAY | {"noise_type": "ornstein-uhlenbeck"}),
+    "td3, two at a time, normalised": ("td3", "Pendulum-v1", REPLAY | {"n_envs": 2, "normalize": True}),
+    "tqc": ("tqc", "Pendulum-v1", REPLAY | {"n_quantiles": 5}),
+    "q-learning": ("q-learning", "FrozenLake-v1", {}),
+}
+
+
+@pytest.fixture(params=CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys(), scope="module")
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A plan, and the folder of its uninterrupted training."""
+    algorithm, environment, hyperparameters = request.param
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay, "BLOCK", 400)
+        plan = small_plan(environment, algorithm=algorithm, timesteps=2400, **hyperparameters)
+        folder = tmp_path_factory.mktemp("whole")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            assert run(plan, folder).exit_code == ExitCode.DONE
+    return plan, folder
+
+
+def test_every_algorithm_is_here() -> None:
+    assert {algorithm for algorithm, _, _ in CONFIGURATIONS.values()} == set(ALGORITHMS)
+
+
+def test_resumed_after_a_kill_equals_uninterrupted(
+    trained: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "BLOCK", 400)
+    plan, whole = trained
+    with pytest.raises(Killed):
+        run(plan, tmp_path, KilledAt(1600))
+    resumed = Recorder()
+    assert run(plan, tmp_path, resumed).exit_code == ExitCode.DONE
+    assert resumed.of("started")[0]["timesteps"] >= 1600
+    assert fingerprint(tmp_path) == fingerprint(whole)
+
+
+def test_the_exported_policy_acts_as_the_trained_one(trained: tuple[Any, Path]) -> None:
+    plan, folder = trained
+    read = model.read(LocalStorage(folder / "model"))
+    met = play(read.graph, plan.environment, {}, episodes=4, seed=2**32)
+    exported = to_onnx(read.graph, read.observation_space)
+    assert prove_equal(ServedPolicy(exported), read.graph, read.observation_space, met.observations) >= MIN_OBSERVATIONS
+
+
+def test_the_exported_policy_acts_as_the_model_predicts(tmp_path: Path) -> None:
+    """Against Stable-Baselines3's own `predict`, which stretches and squashes by itself."""
+    from training_image.trainer import algorithms, environments
+    from training_image.trainer.graph import graph_of
+    from training_image.trainer.hyperparameters import resolve
+
+    for algorithm, environment in (("sac", "Pendulum-v1"), ("td3", "Pendulum-v1"), ("tqc", "Pendulum-v1")):
+        made = environments.make(environment, {}, 1)
+        built = algorithms.build(algorithm, made, resolve(algorithm, environment, {"buffer_size": 10}), 3)
+        observations = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+        expected, _ = built.predict(observations, deterministic=True)
+        np.testing.assert_allclose(graph_of(built.policy, None).act(observations), expected, rtol=1e-5, atol=1e-6)
+        assert np.abs(expected).max() > 0.05
+    for algorithm in ("dqn", "qrdqn"):
+        made = environments.make("CartPole-v1", {}, 1)
+        built = algorithms.build(algorithm, made, resolve(algorithm, "CartPole-v1", {"buffer_size": 10}), 3)
+        observations = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+        expected, _ = built.predict(observations, deterministic=True)
+        np.testing.assert_array_equal(graph_of(built.policy, None).act(observations), expected)
+        assert set(expected) == {0, 1}
