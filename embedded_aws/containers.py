@@ -9,6 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ class Engine:
     def has_tag(self, tag: str) -> bool:
         """Whether the engine has an image of any ECR repository with this tag."""
         return bool(self._call("image", "ls", "--quiet", "--filter", f"reference=*/*:{tag}").stdout.strip())
+
+    @cached_property
+    def has_gpus(self) -> bool:
+        """Whether the engine can give GPUs to containers."""
+        return "nvidia" in self._call("info", "--format", "{{json .Runtimes}}").stdout
 
     def run(
         self,
@@ -85,9 +91,10 @@ class ContainerProcess(LocalProcess):
         return self.poll() is None
 
 
-def job_options(container: Mapping[str, Any]) -> list[str]:
+def job_options(container: Mapping[str, Any], *, has_gpus: bool) -> list[str]:
     """Options of `docker run` for a job's container: limits as ECS sets them.
 
+    A job for a GPU runs without one where the engine has none.
     Memory is a hard limit; vCPUs are a share, which counts only while others want the same processors.
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html#container_definition_environment
     """
@@ -95,7 +102,7 @@ def job_options(container: Mapping[str, Any]) -> list[str]:
     memory, shares = f"{needs['MEMORY']}m", round(float(needs["VCPU"]) * 1024)
     # As much swap as memory is none at all.
     options = ["--memory", memory, "--memory-swap", memory, "--cpu-shares", str(shares)]
-    if "GPU" in needs:
+    if "GPU" in needs and has_gpus:
         options += ["--gpus", needs["GPU"]]
     linux = container.get("linuxParameters") or {}
     if linux.get("initProcessEnabled"):

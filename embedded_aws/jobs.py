@@ -191,7 +191,7 @@ class JobRunner:
             return lambda: engine.run(
                 job.image,
                 container["command"],
-                options=job_options(container),
+                options=job_options(container, has_gpus=engine.has_gpus),
                 environment=environment,
                 on_line=log,
                 groups=self._groups,

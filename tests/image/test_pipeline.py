@@ -38,10 +38,13 @@ def running(
             lifecycle.stop(folder / "state")
 
 
+def _names(running: lifecycle.Running, *options: str) -> list[str]:
+    """The containers that the engine runs for this instance; with `--all` also those that have ended."""
+    return docker("ps", "--quiet", "--filter", f"label={LABEL}={running.marker}", *options).stdout.split()
+
+
 def _containers(running: lifecycle.Running) -> list[dict[str, Any]]:
-    """What the engine runs for this instance."""
-    names = docker("ps", "--quiet", "--filter", f"label={LABEL}={running.marker}").stdout.split()
-    return [inspect(name) for name in names]
+    return [inspect(name) for name in _names(running)]
 
 
 def _of(running: lifecycle.Running, script: str) -> list[dict[str, Any]]:
@@ -91,5 +94,4 @@ def test_a_terminated_job_checkpoints_and_exits_with_75(running: lifecycle.Runni
 def test_no_container_outlives_a_killed_instance(running: lifecycle.Running) -> None:
     assert _containers(running)
     os.kill(running.pid, signal.SIGKILL)
-    until(lambda: not _containers(running), what="the containers are gone")
-    assert docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}={running.marker}").stdout == ""
+    until(lambda: not _names(running, "--all"), what="the containers are gone, and nothing is left of them")

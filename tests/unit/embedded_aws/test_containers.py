@@ -16,8 +16,10 @@ def _container(**declared: Any) -> dict[str, Any]:
 
 def test_a_job_gets_the_limits_of_its_definition() -> None:
     limits = ["--memory", "2048m", "--memory-swap", "2048m", "--cpu-shares", "512"]
-    assert job_options(_container()) == limits
-    assert job_options(_container(needs={"GPU": "1"})) == [*limits, "--gpus", "1"]
+    for_gpu = _container(needs={"GPU": "1"})
+    assert job_options(_container(), has_gpus=True) == limits
+    assert job_options(for_gpu, has_gpus=True) == [*limits, "--gpus", "1"]
+    assert job_options(for_gpu, has_gpus=False) == limits
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,8 @@ def test_a_job_gets_the_limits_of_its_definition() -> None:
     ],
 )
 def test_a_job_gets_what_its_definition_declares(declared: dict[str, Any], option: list[str]) -> None:
-    assert job_options(_container(**declared)) == [*job_options(_container()), *option]
+    plain = job_options(_container(), has_gpus=False)
+    assert job_options(_container(**declared), has_gpus=False) == [*plain, *option]
 
 
 @pytest.mark.parametrize(
