@@ -12,7 +12,9 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
 
 from contract.catalogue import Catalogue, CatalogueSpace, Environment
+from training_image.trainer.environment_check import problem_of
 from training_image.trainer.environments import says_valid_actions
+from training_image.trainer.errors import UsageError
 
 # The most an episode can return, from each environment's page on gymnasium.farama.org.
 MAX_RETURNS = {
@@ -39,18 +41,28 @@ def read_catalogue() -> Catalogue:
     for environment_id, spec in sorted(registry.items()):
         if environment_id.startswith(_EXCLUDED_PREFIXES):
             continue
-        described = describe(spec)
+        try:
+            described = describe(spec)
+        except UsageError as error:
+            sys.stderr.write(f"left out: {error}\n")
+            continue
         if described is not None:
             environments[environment_id] = described
     return Catalogue(format=1, gymnasium=gymnasium.__version__, environments=environments)
 
 
 def describe(spec: EnvSpec) -> Environment | None:
-    """An environment as the catalogue knows it, or None when it cannot be built here."""
+    """An environment as the catalogue knows it, or None when it cannot be built here.
+
+    Raises:
+        UsageError: when it is not Gymnasium's own and fails the checks.
+    """
     try:
         environment: gymnasium.Env[Any, Any] = gymnasium.make(spec)
     except Exception:  # its own dependencies are not installed: it is not an environment of this image
         return None
+    if not str(spec.entry_point).startswith("gymnasium.") and (problem := problem_of(spec.id)):
+        raise UsageError(f"environment {spec.id} fails the checks: {problem}")
     try:
         return Environment(
             observation_space=_space(environment.observation_space),

@@ -58,12 +58,16 @@ def train(plan: Plan, storage: Storage, reporter: Reporter, signals: Signals) ->
     training = None
     try:
         training = _Training(plan, storage, reporter, signals, checkpoints, resume, limits)
+        del resume  # a large replay buffer need not be in memory twice
         stop = training.run()
     except Exception as error:
         progress = training.progress if training else None
         exit_code = ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.FAILED
         summary.end(exit_code, str(error) or repr(error), limits.seconds, progress)
         raise
+    finally:
+        if training:
+            training.close()
     if stop is None:
         model.write(storage.below(MODEL), training.model, plan)
         stop = Stop(exit_code=ExitCode.DONE, reason=f"trained for {training.model.num_timesteps:,} steps")
@@ -147,8 +151,11 @@ class _Training:
         elif self._latest is not None:
             # Training goes back to where the segment started: from there it continues exactly.
             self._store()
-        self._replay.close()
         return self._supervisor.stopped
+
+    def close(self) -> None:
+        """Let what is being written in the background be written."""
+        self._replay.close()
 
     @property
     def progress(self) -> Progress | None:
@@ -164,7 +171,7 @@ class _Training:
         assert self._resume is not None
         restore(self.model, self._resume.parts)
         self._replay.restore(self.model, self._resume.parts, self._resume.blocks)
-        self._resume = None  # a large replay buffer need not be in memory twice
+        self._resume = None
 
     def _capture(self) -> None:
         check_finite(self.model)
