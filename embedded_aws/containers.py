@@ -19,6 +19,8 @@ LABEL = "rlpipe.embedded-aws"
 """Every container of an instance carries the instance's id in this label."""
 
 _REMOVAL_SECONDS = 10.0
+_OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
+"""https://docs.aws.amazon.com/batch/latest/userguide/troubleshooting.html"""
 
 
 class Engine:
@@ -54,7 +56,7 @@ class Engine:
     ) -> "ContainerProcess":
         """Start a container. Raises OSError when the client cannot be started."""
         name = f"rlpipe-{uuid.uuid4().hex}"
-        argv = [self.client, "run", "--rm", "--name", name, "--label", f"{LABEL}={self._marker}", "--pull", "never"]
+        argv = [self.client, "run", "--name", name, "--label", f"{LABEL}={self._marker}", "--pull", "never"]
         # The emulator listens on loopback, which only the host's network has.
         argv += ["--network", "host", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", *options]
         argv += [word for key, value in environment.items() for word in ("--env", f"{key}={value}")]
@@ -79,6 +81,17 @@ class ContainerProcess(LocalProcess):
         self._name = name
         self._client = client
         super().__init__(argv, cwd=Path("/"), environment=None, on_line=on_line, groups=groups)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, remove the container and return its exit code.
+
+        Raises subprocess.TimeoutExpired after `timeout` seconds.
+        """
+        self._process.wait(timeout)
+        inspected = [self._client, "inspect", "--format", "{{.State.OOMKilled}}", self._name]
+        if subprocess.run(inspected, capture_output=True, text=True, check=False).stdout.strip() == "true":
+            self.reason = _OUT_OF_MEMORY
+        return super().wait()
 
     def signal(self, number: int) -> None:
         """Signal the container; nothing happens when it is gone."""

@@ -172,7 +172,8 @@ class JobRunner:
 
     def _wait(self, job: Job, process: LocalProcess) -> _Ended:
         try:
-            return _Ended(process.wait(job.timeout_seconds), _EXITED)
+            exit_code = process.wait(job.timeout_seconds)
+            return _Ended(exit_code, _EXITED, process.reason)
         except subprocess.TimeoutExpired:
             process.stop(self._settings.kill_grace_seconds)
             return _Ended(process.wait(), _TIMED_OUT, final=True)

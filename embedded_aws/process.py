@@ -73,6 +73,8 @@ class LocalProcess:
         groups: GroupRegister,
     ) -> None:
         """Start the process; without `environment` in this one's. Raises OSError when it cannot be started."""
+        self.reason = ""
+        """What ended it, once `wait` has returned, where that is known."""
         self._groups = groups
         self._on_line = on_line
         self._process = subprocess.Popen(

@@ -52,8 +52,9 @@ def unique(prefix: str) -> str:
 class Instance:
     """`python -m embedded_aws` with short delays, and two images in its assembly."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *options: str) -> None:
         self.state_dir = state_dir
+        self.options = options
         self.port = free_port()
         self.assembly = self.state_dir / "cdk.out"
         self.assembly.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ class Instance:
         delays = ["--kill-grace-seconds", "1", "--minimum-timeout-seconds", "1", "--startup-seconds", "3"]
         with (self.state_dir / "log").open("ab") as log:
             process = subprocess.Popen(
-                [*command, "--port", str(self.port), "--state-dir", str(self.state_dir), *delays],
+                [*command, "--port", str(self.port), "--state-dir", str(self.state_dir), *delays, *self.options],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
