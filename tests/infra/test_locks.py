@@ -42,7 +42,7 @@ def _wanted(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(("lock", "requirements"), LOCKS.items(), ids=LOCKS.keys())
 def test_everything_required_is_locked(lock: str, requirements: str) -> None:
-    assert _wanted(ROOT / requirements).items() <= _locked(lock).items()
+    assert _wanted(ROOT / requirements).items() <= _locked(lock).items(), "python tools/lock_images.py writes it anew"
 
 
 @pytest.mark.parametrize("lock", LOCKS)
