@@ -16,7 +16,6 @@ _batch = boto3.client("batch")
 _logs = boto3.client("logs")
 _s3 = boto3.client("s3")
 
-_FINISHED = ("SUCCEEDED", "FAILED")
 _LINES = 50
 """Lines at the end of a log among which the newest progress is looked for."""
 
@@ -41,7 +40,7 @@ def note(event: dict[str, Any]) -> bool:
         return False
     if record.get("wish") in (Command.PAUSE, Command.STOP):
         terminate(record)
-    if detail["status"] in _FINISHED and name.startswith("seed-"):
+    if detail["status"] in table.FINISHED and name.startswith("seed-"):
         _note_progress(run_id, name)
     return True
 
@@ -49,7 +48,7 @@ def note(event: dict[str, Any]) -> bool:
 def terminate(record: dict[str, Any]) -> None:
     """End every job of the run that has not ended. A job that runs gets SIGTERM, and 30 s to write a checkpoint."""
     for job in record["jobs"].values():
-        if job["status"] not in _FINISHED:
+        if job["status"] not in table.FINISHED:
             _batch.terminate_job(jobId=job["job_id"], reason=record["wish_reason"])
 
 

@@ -14,6 +14,10 @@ from lambdas.items import from_item, to_item
 
 _dynamodb = boto3.client("dynamodb")
 
+FINISHED = ("SUCCEEDED", "FAILED")
+_ORDER = ("RUNNABLE", "STARTING", "RUNNING", *FINISHED)
+"""The states of a job that are noted, as they follow each other."""
+
 
 def read(run_id: str) -> dict[str, Any] | None:
     """A run's record as plain values, with its task token; None when there is none."""
@@ -71,21 +75,24 @@ def write_wish(before: dict[str, Any], wish: Command, *, by: str, reason: str) -
 def write_job(run_id: str, name: str, job: dict[str, Any]) -> dict[str, Any] | None:
     """Note what a job tells of itself; the record then. None when the record knows better, or there is none.
 
-    Events may come late and in any order: an older one changes nothing, nor the end of a job that has a successor.
+    Events may come late and in any order, and their times are whole seconds: an older one changes nothing, nor does
+    the end of a job that has a successor.
     """
-    known = "jobs.#name.since <= :since"
-    if job["status"] in ("SUCCEEDED", "FAILED"):
-        known += " AND jobs.#name.job_id = :id"
-    values = {":job": job, ":since": job["since"], ":id": job["job_id"]}
-    used = {key: value for key, value in values.items() if key == ":job" or key in known}
+    status, before = str(job["status"]), "jobs.#name"
+    earlier = _ORDER[: _ORDER.index(status)]
+    same = f"{before}.job_id = :id"
+    newer = f"{before}.since < :since OR ({before}.since = :since AND ({before}.job_id <> :id"
+    newer += f" OR {before}.#status IN ({', '.join(f':{name}' for name in earlier)})))" if earlier else "))"
+    known = f"{same} AND ({newer})" if status in FINISHED else newer
+    values = {":job": job, ":since": job["since"], ":id": job["job_id"], **{f":{name}": name for name in earlier}}
     try:
         answer = _dynamodb.update_item(
             TableName=os.environ["RUN_TABLE"],
             Key=to_item({"run_id": run_id}),
             UpdateExpression="SET jobs.#name = :job",
-            ConditionExpression=f"attribute_exists(run_id) AND (attribute_not_exists(jobs.#name) OR ({known}))",
-            ExpressionAttributeNames={"#name": name},
-            ExpressionAttributeValues=to_item(used),
+            ConditionExpression=f"attribute_exists(run_id) AND (attribute_not_exists({before}) OR {known})",
+            ExpressionAttributeNames={"#name": name, **({"#status": "status"} if earlier else {})},
+            ExpressionAttributeValues=to_item(values),
             ReturnValues="ALL_NEW",
         )
     except _dynamodb.exceptions.ConditionalCheckFailedException:
