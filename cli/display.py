@@ -13,9 +13,8 @@ from rich.text import Text
 from cli.history import Stage
 from cli.jobs import Job
 from cli.narrate import log_text
-from cli.output import duration, moment, stdout
+from cli.output import duration, stdout
 from cli.progress import SeedProgress, sparkline
-from cli.runs import Run
 from cli.watch import Snapshot
 from contract.catalogue import load_catalogue
 from contract.outcomes import Outcome
@@ -101,17 +100,39 @@ def ending(snapshot: Snapshot) -> RenderableType:
     return Group(*parts)
 
 
-def run_table(rows: list[tuple[Run, str, float]]) -> RenderableType:
-    """Runs with their current stage and their seconds."""
+def run_table(records: list[dict[str, Any]], now: datetime) -> RenderableType:
+    """Runs as the API lists them."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run", "state", "outcome", "started"):
+    for column in ("run", "state"):
         table.add_column(column, no_wrap=True)
-    table.add_column("duration", justify="right", no_wrap=True)
-    for run, stage, seconds in rows:
-        outcome = Text(run.outcome or "", style=outcome_style(run.outcome))
-        state = run.status.lower() if run.is_over else f"running: {stage}" if stage else "running"
-        table.add_row(run.run_id, state, outcome, moment(run.started), duration(seconds))
+    for column in ("progress", "return", "cost", "age"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for record in records:
+        outcome = Outcome(record["state"]) if record["state"] in Outcome.__members__ else None
+        wish = f" ({record['wish']} wished)" if record["wish"] else ""
+        table.add_row(
+            record["run_id"],
+            Text(f"{record['state']}{wish}", style=outcome_style(outcome)),
+            _share(record),
+            "" if record["mean_return"] is None else f"{record['mean_return']:.1f}",
+            f"${record['cost_usd']:.2f}",
+            _age((now - datetime.fromisoformat(record["submitted_at"])).total_seconds()),
+        )
     return table
+
+
+def _share(record: dict[str, Any]) -> str:
+    """How much of its training is done."""
+    total = record["total_timesteps"] * len(record["seeds"])
+    return f"{min(1.0, record['timesteps'] / total):.0%}" if total else ""
+
+
+def _age(seconds: float) -> str:
+    """`12 s`, `5 m`, `3 h`, `9 d`: to know it is enough."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
 
 
 def predict_command(snapshot: Snapshot) -> str:

@@ -71,14 +71,6 @@ def read(deployment: Deployment, run: Run) -> list["HistoryEventTypeDef"]:
     return [event for page in pages for event in page["events"]]
 
 
-def current_stage(deployment: Deployment, run: Run) -> str:
-    """The stage that a run is in now, from the end of its history alone."""
-    events = deployment.states.get_execution_history(
-        executionArn=execution_arn(deployment, run.run_id), reverseOrder=True, includeExecutionData=False, maxResults=50
-    )["events"]
-    return next((stage for event in events if (stage := _STAGE_OF.get(_entered(event)))), "")
-
-
 def stages(events: Iterable["HistoryEventTypeDef"], run: Run) -> list[Stage]:
     """Every stage of a run. The last one entered has failed when the run ended otherwise than SUCCEEDED."""
     spans: dict[str, list[datetime | None]] = {}

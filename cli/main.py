@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from cli import output
-from cli.commands import local, predict, run_file, runs
+from cli.commands import control, local, policies, predict, run_file, runs
 from cli.errors import CliError, explain
 
 app = typer.Typer(
@@ -21,9 +21,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(local.app, name="local", rich_help_panel="This machine")
+app.add_typer(policies.app, name="endpoints", rich_help_panel="Policies")
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run files": (run_file.submit, run_file.validate, run_file.schema),
-    "Runs": (runs.runs, runs.show, runs.watch, runs.logs, runs.report, runs.stop),
+    "Runs": (runs.runs, runs.show, runs.watch, runs.logs, runs.report),
+    "Control": (control.pause, control.resume, control.stop, control.approve, control.reject),
     "Policies": (predict.predict,),
 }
 for _panel, _commands in _PANELS.items():

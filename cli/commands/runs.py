@@ -1,8 +1,6 @@
-"""`runs`, `show`, `watch`, `logs`, `report` and `stop`: everything about runs that exist."""
+"""`runs`, `show`, `watch`, `logs` and `report`: looking at runs that exist."""
 
-import getpass
 import webbrowser
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,17 +12,13 @@ from cli.artifacts import download
 from cli.commands.options import AsJson, RunReference, Stage
 from cli.commands.watching import exit_code, leaving_the_run_alone, watch_to_the_end
 from cli.deployment import STATE_FOLDER, find
-from cli.documents import run_document, run_summary
+from cli.documents import run_document
 from cli.errors import CliError
-from cli.history import current_stage
 from cli.jobs import LogLine
 from cli.narrate import log_text
-from cli.runs import describe, execution_arn, recent, resolve
+from cli.runs import resolve
 from cli.watch import Observer, Snapshot, follow, now
 from contract.layout import RunLayout
-from contract.outcomes import ExitCode
-
-_AT_ONCE = 8
 
 
 def runs(
@@ -32,20 +26,14 @@ def runs(
     stage: Stage = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the newest runs."""
-    deployment = find(stage)
-    listed = recent(deployment, limit)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        # A list does not say why a run failed, nor how far one is.
-        found = list(pool.map(lambda r: describe(deployment, r.run_id) or r if r.status == "FAILED" else r, listed))
-        stages = list(pool.map(lambda r: "" if r.is_over else current_stage(deployment, r), found))
+    """List the newest runs: state, progress, return, cost, age."""
+    found = find(stage).api.runs(limit)
     if as_json:
-        output.document([{**run_summary(r), "stage": s or None} for r, s in zip(found, stages, strict=True)])
+        output.document(found)
     elif not found:
         output.stdout.print("There is no run yet; `rlpipe submit PATH` starts one.")
     else:
-        rows = [(r, s, ((r.stopped or now()) - r.started).total_seconds()) for r, s in zip(found, stages, strict=True)]
-        output.stdout.print(display.run_table(rows))
+        output.stdout.print(display.run_table(found, now()))
 
 
 def show(run: RunReference, stage: Stage = None, as_json: AsJson = False) -> None:
@@ -131,29 +119,6 @@ def report(
         output.stdout.print(str(path), markup=False)
     if open_it:
         webbrowser.open(path.as_uri())
-
-
-def stop(
-    run: RunReference,
-    reason: Annotated[str | None, typer.Option(help="Why; it is kept with the run.")] = None,
-    stage: Stage = None,
-    as_json: AsJson = False,
-) -> None:
-    """Stop a run. Its jobs end and its checkpoints are kept."""
-    deployment = find(stage)
-    found = resolve(deployment, run)
-    if found.is_over:
-        raise CliError(
-            f"the run {found.run_id} is over already: {found.outcome}",
-            next_step="`rlpipe runs` shows which ones go on",
-            exit_code=ExitCode.USAGE,
-        )
-    cause = reason or f"stopped by {getpass.getuser()} with rlpipe"
-    deployment.states.stop_execution(executionArn=execution_arn(deployment, found.run_id), error="STOPPED", cause=cause)
-    if as_json:
-        output.document({"run_id": found.run_id, "reason": cause})
-    else:
-        output.stdout.print(f"Stopped {found.run_id}; its checkpoints are kept.")
 
 
 def _when(line: LogLine) -> datetime:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from cli import deployment, main, watch
+from cli.api import Api
+from cli.commands import control
 from tests.unit.cli.fake_aws import API_URL, ARTIFACTS, INPUT, STATE_MACHINE, FakeAws
 
 
@@ -28,7 +30,9 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeAws:
     """An account in memory, with the pipeline deployed; the folder is empty and no time passes."""
     fake = FakeAws()
     monkeypatch.setattr(deployment, "_client", lambda _session, service, _url: fake.client(service))
+    monkeypatch.setattr(Api, "request", lambda _self, *args, **more: fake.request(*args, **more))
     monkeypatch.setattr(watch, "wait", lambda _seconds: None)
+    monkeypatch.setattr(control, "wait", lambda _seconds: None)
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     named = {
         "INPUT_BUCKET": INPUT,

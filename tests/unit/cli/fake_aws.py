@@ -56,6 +56,22 @@ class Execution:
         ]
 
 
+def record(run_id: str, state: str = "TRAINING", **more: Any) -> dict[str, Any]:
+    """A run's record as the API answers it."""
+    return {
+        "run_id": run_id,
+        "state": state,
+        "wish": None,
+        "submitted_at": BEGAN.isoformat(),
+        "seeds": [0],
+        "total_timesteps": 1000,
+        "timesteps": 0,
+        "mean_return": None,
+        "cost_usd": 0.0,
+        **more,
+    }
+
+
 @dataclass
 class FakeJob:
     name: str
@@ -73,6 +89,12 @@ class FakeAws:
         self.jobs: list[FakeJob] = []
         self.endpoints: dict[str, Callable[[Any], Any]] = {}
         self.outputs: dict[str, dict[str, str]] = {}
+        self.records: dict[str, dict[str, Any]] = {}
+        """Of the run table, newest first."""
+        self.answers: list[tuple[int, dict[str, Any]]] = []
+        """To the next commands, one each; then the record."""
+        self.given: list[tuple[str, str, str | None]] = []
+        """Run, command and reason of the commands so far."""
         self.calls: list[str] = []
         self.failures: list[Exception] = []
         """Raised by the next calls, one each."""
@@ -83,6 +105,29 @@ class FakeAws:
 
     def put(self, key: str, document: Any) -> None:
         self.objects[ARTIFACTS, key] = json.dumps(document).encode()
+
+    # The pipeline's own API -------------------------------------------------------------------------------------------
+
+    def request(
+        self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """What the API answers: records as they were put, and commands as `answers` says."""
+        self.calls.append(f"{method} {path}")
+        if self.failures:
+            raise self.failures.pop(0)
+        if path == "/runs":
+            first, limit = int((query or {}).get("next", 0)), int((query or {})["limit"])
+            listed = list(self.records.values())
+            more = str(first + limit) if first + limit < len(listed) else None
+            return 200, {"runs": listed[first : first + limit], "next": more}
+        if path == "/policies":
+            listed = [{"endpoint": name, "status": "InService", "updated_at": "now"} for name in self.endpoints]
+            return 200, {"policies": listed}
+        _, _, run_id, *command = path.split("/")
+        if not command:
+            return 200, self.records[run_id]
+        self.given.append((run_id, command[0], (body or {}).get("reason")))
+        return self.answers.pop(0) if self.answers else (202, self.records[run_id])
 
     # Step Functions ---------------------------------------------------------------------------------------------------
 
@@ -120,11 +165,6 @@ class FakeAws:
     def describe_state_machine(self, *, stateMachineArn: str) -> dict[str, Any]:
         assert stateMachineArn == STATE_MACHINE
         return {"definition": json.dumps({"JobQueue": QUEUE, "Other": f"{{% $lookup({{'cpu': '{QUEUE}'}}, $q) %}}"})}
-
-    def stop_execution(self, *, executionArn: str, error: str, cause: str) -> dict[str, Any]:
-        found = self._execution(executionArn, "StopExecution")
-        found.status, found.error, found.cause = "ABORTED", error, cause
-        return {"stopDate": found.stopped}
 
     # Batch and its logs -----------------------------------------------------------------------------------------------
 

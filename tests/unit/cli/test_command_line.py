@@ -8,7 +8,24 @@ import pytest
 
 from tests.unit.cli.conftest import Said
 
-COMMANDS = ["local", "submit", "validate", "schema", "runs", "show", "watch", "logs", "report", "stop", "predict"]
+COMMANDS = [
+    "local",
+    "submit",
+    "validate",
+    "schema",
+    "runs",
+    "show",
+    "watch",
+    "logs",
+    "report",
+    "pause",
+    "resume",
+    "stop",
+    "approve",
+    "reject",
+    "predict",
+    "endpoints",
+]
 
 
 def test_help_lists_every_command(rlpipe: Callable[..., Said]) -> None:

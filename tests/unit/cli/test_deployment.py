@@ -114,7 +114,7 @@ def test_errors_of_aws_come_with_the_next_step(
     aws: FakeAws, rlpipe: Callable[..., Said], error: Exception, exit_code: int, message: str, next_step: str
 ) -> None:
     aws.failures = [error]
-    said = rlpipe("runs", "--json")
+    said = rlpipe("show", "latest", "--json")
     assert said.exit_code == exit_code
     assert message in said.document["error"]["message"]
     assert next_step in said.document["error"]["next_step"]

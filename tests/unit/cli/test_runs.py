@@ -1,4 +1,4 @@
-"""Looking at runs that exist, stopping them, and fetching what they left."""
+"""Looking at runs that exist, and fetching what they left."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 
 from contract.events import encode
 from tests.unit.cli.conftest import Said
-from tests.unit.cli.fake_aws import ARTIFACTS, BEGAN, Execution, FakeAws, FakeJob
+from tests.unit.cli.fake_aws import ARTIFACTS, BEGAN, Execution, FakeAws, FakeJob, record
 from tests.unit.cli.test_history import DEPLOYED, PROMOTED
 
 RUN = "cartpole-0123456789ab"
@@ -26,17 +26,18 @@ def world(aws: FakeAws) -> FakeAws:
     return aws
 
 
-def test_runs_are_listed_newest_first_with_why_they_ended(world: FakeAws, rlpipe: Callable[..., Said]) -> None:
-    listed = rlpipe("runs", "--json").document
-    assert [(r["run_id"], r["outcome"], r["stage"]) for r in listed] == [
-        (RUN, None, "Train"),
-        ("cartpole-done", "SUCCEEDED", None),
-        ("pendulum-no", "REJECTED", None),
-    ]
-    assert len(rlpipe("runs", "--json", "--limit", "2").document) == 2
-    table = rlpipe("runs").stdout
-    assert "running: Train" in table
-    assert "REJECTED" in table
+def test_runs_are_listed_as_the_table_has_them(aws: FakeAws, rlpipe: Callable[..., Said]) -> None:
+    assert "There is no run yet" in rlpipe("runs").stdout
+    aws.records = {
+        "new": record("new", timesteps=500, mean_return=21.25, cost_usd=0.42, wish="pause"),
+        "old": record("old", "SUCCEEDED", timesteps=1024),
+        **{f"older-{number}": record(f"older-{number}", "INVALID", total_timesteps=0) for number in range(150)},
+    }
+    header, first, second, *_ = rlpipe("runs", "--limit", "3").stdout.splitlines()
+    assert header.split() == ["run", "state", "progress", "return", "cost", "age"]
+    assert first.split()[:7] == ["new", "TRAINING", "(pause", "wished)", "50%", "21.2", "$0.42"]
+    assert second.split()[:4] == ["old", "SUCCEEDED", "100%", "$0.00"]
+    assert len(rlpipe("runs", "--json", "--limit", "120").document) == 120
 
 
 @pytest.mark.parametrize("reference", [RUN, "cartpole-0", "latest"])
@@ -127,18 +128,9 @@ def test_report_is_downloaded(world: FakeAws, rlpipe: Callable[..., Said], tmp_p
     assert "ended as REJECTED before validation" in missing.stderr
 
 
-def test_stop_gives_the_cause_and_refuses_what_is_over(world: FakeAws, rlpipe: Callable[..., Said]) -> None:
-    said = rlpipe("stop", RUN, "--reason", "wrong seed", "--json")
-    assert (said.exit_code, said.document["reason"]) == (0, "wrong seed")
-    assert (world.executions[RUN].status, world.executions[RUN].cause) == ("ABORTED", "wrong seed")
-    again = rlpipe("stop", RUN)
-    assert again.exit_code == 2
-    assert "is over already: STOPPED" in again.stderr
-
-
 def test_json_is_all_of_stdout(world: FakeAws, rlpipe: Callable[..., Said]) -> None:
     world.jobs = [FakeJob("cartpole-done-seed-0", lines=[encode({"event": "checkpoint", "seed": 0, "timesteps": 1})])]
     world.objects[ARTIFACTS, "runs/cartpole-done/validation/report.html"] = b""
     for command in (["runs"], ["show", "latest"], ["watch", "cartpole-d"], ["logs", RUN], ["report", "cartpole-d"],
-                    ["stop", RUN]):  # fmt: skip
+                    ):  # fmt: skip
         json.loads(rlpipe(*command, "--json").stdout)
