@@ -52,7 +52,7 @@ def _empty(bucket: str) -> None:
     for page in _s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
         if versions:
-            objects = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions]
+            objects: Any = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions]
             failed = _s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True}).get("Errors", [])
             if failed:
                 raise RuntimeError(f"{bucket}: {failed[0]['Key']}: {failed[0]['Message']}")
@@ -88,5 +88,5 @@ def _delete_packages(group: str) -> None:
 
 
 def _names(operation: str, member: str, name: str) -> Iterator[str]:
-    pages = _sagemaker.get_paginator(operation).paginate()
+    pages = _sagemaker.get_paginator(operation).paginate()  # type: ignore[call-overload]
     yield from [item[name] for page in pages for item in page[member]]
