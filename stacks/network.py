@@ -9,6 +9,7 @@ from config.settings import Settings
 from stacks.constructs.base import RoomStack, log_group
 
 JOBS_SUBNETS = "jobs"
+_ADDRESSES = "10.40.0.0/16"
 
 _SUBNETS = {
     "public": ec2.SubnetType.PUBLIC,
@@ -40,7 +41,7 @@ class NetworkStack(RoomStack):
         vpc = ec2.Vpc(
             self,
             "Vpc",
-            ip_addresses=ec2.IpAddresses.cidr("10.40.0.0/16"),
+            ip_addresses=ec2.IpAddresses.cidr(_ADDRESSES),
             max_azs=settings.network.availability_zones,
             nat_gateways=settings.network.nat_gateways if nat else 0,
             subnet_configuration=[gateways, jobs] if nat else [jobs],
@@ -50,11 +51,7 @@ class NetworkStack(RoomStack):
         # Free, and it carries the image layers, the checkpoints and the models.
         vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
         if egress == "endpoints":
-            for name, service in _NEEDED_BY_INSTANCES.items():
-                # Whatever is in this network may call them, and nothing else can.
-                vpc.add_interface_endpoint(
-                    name, service=service, subnets=ec2.SubnetSelection(subnet_group_name=JOBS_SUBNETS)
-                )
+            self._add_endpoints(vpc)
         if settings.network.flow_logs:
             vpc.add_flow_log(
                 "FlowLog",
@@ -62,6 +59,21 @@ class NetworkStack(RoomStack):
             )
         self.vpc: ec2.IVpc = vpc
         self.subnets = ec2.SubnetSelection(subnet_group_name=JOBS_SUBNETS)
+
+    def _add_endpoints(self, vpc: ec2.Vpc) -> None:
+        """Whatever is in this network may call them, and nothing else can."""
+        group = ec2.SecurityGroup(
+            self, "Endpoints", vpc=vpc, description="HTTPS from the network itself.", allow_all_outbound=False
+        )
+        group.add_ingress_rule(ec2.Peer.ipv4(_ADDRESSES), ec2.Port.tcp(443), "Instances of training jobs")
+        for name, service in _NEEDED_BY_INSTANCES.items():
+            vpc.add_interface_endpoint(
+                name,
+                service=service,
+                subnets=ec2.SubnetSelection(subnet_group_name=JOBS_SUBNETS),
+                security_groups=[group],
+                open=False,
+            )
 
     @property
     @jsii.member(jsii_name="availabilityZones")

@@ -125,6 +125,7 @@ class CodeBuildImage(Construct):
                 }
             ),
             timeout=cdk.Duration.hours(1),
+            grant_report_group_permissions=False,
             logging=codebuild.LoggingOptions(
                 cloud_watch=codebuild.CloudWatchLoggingOptions(log_group=log_group(self, "Log", settings=settings))
             ),

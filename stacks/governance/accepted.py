@@ -139,6 +139,27 @@ ACCEPTED: tuple[Accepted, ...] = (
         "production has it.",
     ),
     Accepted(
+        path="rlpipe-*/Image/Project/Resource",
+        rule="AwsSolutions-CB4",
+        reason="The project keeps no artifacts: what it makes it pushes to ECR, which encrypts it.",
+    ),
+    _iam5(
+        "rlpipe-*/Image/Project/Role/DefaultPolicy/Resource",
+        "Action::s3:*",
+        "The CDK's own grant for a source in S3: reading, of one object.",
+    ),
+    _iam5(
+        "rlpipe-*/Image/Project/Role/DefaultPolicy/Resource",
+        "Resource::*:s3:::cdk-*-assets-*/[*]",
+        "The assets of the CDK, which it only reads, by the CDK's own grant.",
+    ),
+    _iam5(
+        "rlpipe-*/Image/Project/Role/DefaultPolicy/Resource",
+        "Resource::*:log-group:*",
+        "The streams of the project's own log.",
+    ),
+    _iam5("rlpipe-*/Image/Project/Role/DefaultPolicy/Resource", "Resource::[*]", _NO_RESOURCES),
+    Accepted(
         path="rlpipe-*",
         type="AWS::Logs::LogGroup",
         rule="CKV_AWS_158",
@@ -146,7 +167,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         "customer key costs each stage its monthly price and each reader one more grant.",
     ),
     Accepted(
-        path="rlpipe-*",
+        path="rlpipe-*-[!s]*",  # the functions of storage and serving have no variables
         type=_FUNCTION,
         rule="CKV_AWS_173",
         reason="The variables are names of buckets, topics and state machines, no secrets; Lambda encrypts them with "

@@ -14,7 +14,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 
 from app import build
-from config.settings import load_settings
+from config.settings import ImagesSettings, Settings, load_settings
 from stacks.governance.accepted import ACCEPTED
 from stacks.governance.govern import govern, synthesise
 from stacks.governance.judges import Finding, findings, unaccepted
@@ -26,14 +26,21 @@ def found() -> dict[str, list[Finding]]:
     """What cdk-nag finds in each stage, accepted or not."""
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
     answer = {}
-    for name in STAGES:
+    for name in (*STAGES, "codebuild"):
         app = cdk.App(context=flags, analytics_reporting=False)
-        build(app, load_settings(name), bundle=False)
+        build(app, _settings(name), bundle=False)
         answer[name] = findings(app)
     return answer
 
 
-@pytest.mark.parametrize("name", STAGES)
+def _settings(name: str) -> Settings:
+    """A stage's settings, or those of development with the images built by CodeBuild."""
+    if name in STAGES:
+        return load_settings(name)
+    return load_settings("dev").model_copy(update={"images": ImagesSettings(builder="codebuild")})
+
+
+@pytest.mark.parametrize("name", [*STAGES, "codebuild"])
 def test_cdk_nag_finds_nothing_that_is_not_accepted(found: dict[str, list[Finding]], name: str) -> None:
     assert found[name], "cdk-nag did not look"
     objections = [f"{it.path}: {it.rule} {it.detail}"[:200] for it in unaccepted(found[name])]

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.infra.conftest import ROOMS, ROOT, Stage
 
 DEFINITION = ROOT / "statemachine" / "pipeline.asl.json"
@@ -24,6 +26,11 @@ def test_statelint_finds_nothing(tmp_path: Path) -> None:
 
 def test_asl_validator_finds_nothing() -> None:
     _judge(str(ROOT / "node_modules" / ".bin" / "asl-validator"), "--json-path", str(DEFINITION))
+
+
+@pytest.mark.parametrize("image", ["training_image", "serving_image"])
+def test_hadolint_finds_nothing(image: str) -> None:
+    _judge(str(BIN / "hadolint"), str(ROOT / image / "Dockerfile"))
 
 
 def _shown(path: Path, folder: Path) -> str:

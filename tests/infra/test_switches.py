@@ -1,11 +1,15 @@
 """Settings that no shipped stage uses."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from config.settings import AlertsSettings, NetworkSettings, load_settings
-from tests.infra.conftest import Stage, synthesise
+from config.settings import AlertsSettings, ImagesSettings, NetworkSettings, Settings, load_settings
+from tests.infra.conftest import Stage, statements, synthesise
+
+ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +44,139 @@ def test_an_account_and_region_need_no_look_up(switched: Stage) -> None:
 def test_instances_are_spread_over_the_zones_asked_for(switched: Stage) -> None:
     for environment in switched.resources("AWS::Batch::ComputeEnvironment").values():
         assert len(environment["ComputeResources"]["Subnets"]) == 3
+
+
+def _changed(**sections: Any) -> Settings:
+    """The development stage with some settings replaced, checked as a file would be."""
+    return Settings.model_validate({**load_settings("dev").model_dump(), **sections})
+
+
+@pytest.fixture(scope="module")
+def walled_in(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """No way to the internet, and images that CodeBuild makes."""
+    return synthesise(
+        _changed(
+            network={"egress": "endpoints", "flow_logs": True},
+            images=ImagesSettings(builder="codebuild").model_dump(),
+        ),
+        tmp_path_factory.mktemp("walled-in"),
+    )
+
+
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Images that are there already, a machine image for V100s among them, and one NAT gateway."""
+    compute = load_settings("dev").compute.model_dump()
+    volta = {"machine_image": "ami-0123456789abcdef0", "instance_types": ["p3.2xlarge"], "max_vcpus": 8}
+    return synthesise(
+        _changed(
+            account="123456789012",
+            region="eu-west-1",
+            network={"egress": "nat"},
+            compute={**compute, "gpu": volta},
+            images={
+                "training_uri": f"{ECR}/rl/training:cuda12.6",
+                "serving_uri": f"{ECR}/rl/serving@sha256:{'0' * 64}",
+            },
+            protect=True,
+            empty_on_destroy=False,
+        ),
+        tmp_path_factory.mktemp("brought"),
+    )
+
+
+def test_behind_endpoints_nothing_leads_to_the_internet(walled_in: Stage) -> None:
+    for kind in ("InternetGateway", "NatGateway", "EIP"):
+        assert walled_in.resources(f"AWS::EC2::{kind}") == {}
+    assert not any(subnet.get("MapPublicIpOnLaunch") for subnet in walled_in.resources("AWS::EC2::Subnet").values())
+
+
+def test_behind_endpoints_instances_reach_what_a_job_needs(walled_in: Stage) -> None:
+    endpoints = walled_in.resources("AWS::EC2::VPCEndpoint").values()
+    names = {str(endpoint["ServiceName"]) for endpoint in endpoints}
+    for service in ("s3", "ecs", "ecs-agent", "ecs-telemetry", "ecr.api", "ecr.dkr", "logs"):
+        assert [name for name in names if name.rstrip("'}]").endswith(f".{service}")], service
+    for endpoint in endpoints:
+        if endpoint["VpcEndpointType"] == "Interface":
+            assert endpoint["PrivateDnsEnabled"] is True
+            assert len(endpoint["SubnetIds"]) == 2
+
+
+def test_endpoints_listen_to_the_network_itself_only(walled_in: Stage) -> None:
+    for group in walled_in.resources("AWS::EC2::SecurityGroup").values():
+        for rule in group.get("SecurityGroupIngress", []):
+            assert (rule["FromPort"], rule["ToPort"]) == (443, 443)
+            assert rule["CidrIp"] == "10.40.0.0/16"
+
+
+def test_connections_are_logged_where_asked_for(walled_in: Stage, stages: dict[str, Stage]) -> None:
+    for stage, expected in ((walled_in, 1), (stages["prod"], 1), (stages["dev"], 0), (stages["local"], 0)):
+        assert len(stage.resources("AWS::EC2::FlowLog")) == expected
+    assert stages["prod"].one("AWS::EC2::FlowLog")["TrafficType"] == "ALL"
+
+
+def test_codebuild_builds_each_image_once_for_each_change(walled_in: Stage) -> None:
+    projects = walled_in.resources("AWS::CodeBuild::Project").values()
+    assert len(projects) == 2
+    for project in projects:
+        assert project["TimeoutInMinutes"] == 60
+        variables = {item["Name"]: item["Value"] for item in project["Environment"]["EnvironmentVariables"]}
+        assert len(variables["TAG"]) == 64  # the hash of the context
+        commands = json.loads(project["Source"]["BuildSpec"])["phases"]["build"]["commands"]
+        assert "--platform linux/amd64" in commands[0]
+    assert all(it["ImageTagMutability"] == "IMMUTABLE" for it in walled_in.resources("AWS::ECR::Repository").values())
+
+
+def test_a_deployment_starts_the_build_of_its_own_images(walled_in: Stage) -> None:
+    rules = [
+        it
+        for it in walled_in.resources("AWS::Events::Rule").values()
+        if it["EventPattern"]["source"] == ["aws.cloudformation"]
+    ]
+    assert len(rules) == 2
+    for rule in rules:
+        assert rule["EventPattern"]["detail"]["stack-id"] == [{"Ref": "AWS::StackId"}]
+        [target] = rule["Targets"]
+        assert "Project" in target["Arn"]["Fn::GetAtt"][0]
+
+
+def test_jobs_and_endpoints_take_the_image_that_codebuild_makes(walled_in: Stage) -> None:
+    for definition in walled_in.resources("AWS::Batch::JobDefinition").values():
+        assert "JobsImageRepository" in json.dumps(definition["ContainerProperties"]["Image"])
+    assert not any(json.loads(file.read_text())["dockerImages"] for file in walled_in.folder.glob("*.assets.json"))
+
+
+def test_an_image_that_is_there_is_not_built(brought: Stage) -> None:
+    assert not any(json.loads(file.read_text())["dockerImages"] for file in brought.folder.glob("*.assets.json"))
+    for definition in brought.resources("AWS::Batch::JobDefinition").values():
+        assert "rl/training:cuda12.6" in json.dumps(definition["ContainerProperties"]["Image"])
+    substitutions = brought.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"]
+    assert f"@sha256:{'0' * 64}" in json.dumps(substitutions["ServingImageUri"])
+
+
+def test_an_image_that_is_there_may_be_pulled_and_no_other(brought: Stage) -> None:
+    pulled = {
+        json.dumps(statement["Resource"])
+        for policy in brought.resources("AWS::IAM::Policy").values()
+        for statement in statements(policy)
+        if "ecr:BatchGetImage" in statement["Action"]
+    }
+    assert len(pulled) == 2
+    assert {name for name in ("rl/training", "rl/serving") for it in pulled if f"repository/{name}" in it} == {
+        "rl/training",
+        "rl/serving",
+    }
+
+
+def test_v100s_are_an_environment_of_their_own_with_its_own_machine_image(brought: Stage) -> None:
+    found = brought.resources("AWS::Batch::ComputeEnvironment")
+    gpu = [it["ComputeResources"] for name, it in found.items() if name.startswith("Gpu")]
+    assert len(gpu) == 2
+    for environment in gpu:
+        assert environment["InstanceTypes"] == ["p3.2xlarge"]
+        [configuration] = environment["Ec2Configuration"]
+        assert configuration == {"ImageType": "ECS_AL2_NVIDIA", "ImageIdOverride": "ami-0123456789abcdef0"}
+
+
+def test_one_nat_gateway_where_one_is_enough(brought: Stage) -> None:
+    assert len(brought.resources("AWS::EC2::NatGateway")) == 1
