@@ -9,7 +9,7 @@ REQUESTS_IN_FIVE_MINUTES = 2000
 
 
 class Firewall(Construct):
-    """AWS's common rules, its list of addresses with a bad name, and a limit for each address."""
+    """AWS's common rules, its lists of known attacks and of addresses with a bad name, and a limit for each address."""
 
     def __init__(self, scope: Construct, construct_id: str, *, stage: apigateway.Stage) -> None:
         super().__init__(scope, construct_id)
@@ -23,9 +23,10 @@ class Firewall(Construct):
                 # A run file may be longer than the 8 KB of this rule; the control function limits it.
                 _managed("AWSManagedRulesCommonRuleSet", priority=0, counted=["SizeRestrictions_BODY"]),
                 _managed("AWSManagedRulesAmazonIpReputationList", priority=1),
+                _managed("AWSManagedRulesKnownBadInputsRuleSet", priority=2),
                 waf.CfnWebACL.RuleProperty(
                     name="rate",
-                    priority=2,
+                    priority=3,
                     action=waf.CfnWebACL.RuleActionProperty(block=waf.CfnWebACL.BlockActionProperty()),
                     statement=waf.CfnWebACL.StatementProperty(
                         rate_based_statement=waf.CfnWebACL.RateBasedStatementProperty(

@@ -200,6 +200,19 @@ ACCEPTED: tuple[Accepted, ...] = (
         reason="Called by CloudFormation, which waits for the answer and shows a failure.",
     ),
     Accepted(
+        path="rlpipe-*-api/Api/DeploymentStage.v1/Resource",
+        type="AWS::ApiGateway::Stage",
+        rule="CKV_AWS_120",
+        reason="A cache costs by the hour, and would answer with what a run was a minute ago.",
+    ),
+    Accepted(
+        path="rlpipe-*-runs/Runs/Resource",
+        type="AWS::DynamoDB::Table",
+        rule="CKV_AWS_119",
+        reason="Encrypted with a key that DynamoDB manages in this account; one of our own would cost each stage its "
+        "monthly price and each reader one more grant.",
+    ),
+    Accepted(
         path="rlpipe-*/*DeadLetters/Resource",
         type="AWS::SQS::Queue",
         rule="CKV_AWS_27",
