@@ -1,4 +1,4 @@
-"""The reference of the run file, made from its model: `python -m cli.reference` writes it to docs/reference/."""
+"""The reference of run files and the API, made from their models: `python -m cli.reference` writes docs/reference/."""
 
 import json
 from collections.abc import Iterator
@@ -7,11 +7,13 @@ from typing import Any
 
 from contract.algorithms import ALGORITHMS
 from contract.catalogue import load_catalogue
+from contract.openapi import openapi
 from contract.run import RunSpecification
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 SCHEMA_FILE = "run.schema.json"
 PAGE_FILE = "run.md"
+API_FILE = "openapi.json"
 
 _INTRODUCTION = """\
 # run.yaml
@@ -45,7 +47,11 @@ def schema_document() -> dict[str, Any]:
 
 def pages() -> dict[str, str]:
     """The reference files by name."""
-    return {SCHEMA_FILE: json.dumps(schema_document(), indent=2) + "\n", PAGE_FILE: "\n".join(_page())}
+    return {
+        SCHEMA_FILE: json.dumps(schema_document(), indent=2) + "\n",
+        PAGE_FILE: "\n".join(_page()),
+        API_FILE: json.dumps(openapi(), indent=2) + "\n",
+    }
 
 
 def write(folder: Path = FOLDER) -> None:
