@@ -31,7 +31,12 @@ class Algorithm:
     needs_masks: bool = False
     """It learns only where the environment says which actions are valid."""
     remembers: bool = False
-    """Its actions depend on what it saw before, so a policy cannot be served request by request."""
+    """Its actions depend on what it saw before."""
+
+    @property
+    def served(self) -> bool:
+        """Whether an observation is all that its policy needs, so that an endpoint can answer request by request."""
+        return not (self.needs_masks or self.remembers)
 
 
 _BOX = frozenset({"Box"})

@@ -17,10 +17,14 @@ GOLDEN_DOCUMENT = "golden.json"
 OBSERVATION_INPUT = "observation"
 ACTION_OUTPUT = "action"
 
+MASK_INPUT = "action_mask"
+"""What a policy that must be told the valid actions takes besides, bool `[batch, choices]`."""
+
 STATE_INPUT = "state"
 STATE_OUTPUT = "next_state"
-"""What a policy with a memory takes and gives besides, float32 `[batch, n]`; zeros when an episode begins. A request
-has no place for it, so such a policy is exported and validated but not served."""
+"""What a policy with a memory takes and gives besides, float32 `[batch, n]`; zeros when an episode begins.
+
+A request has no place for a mask or a memory, so policies that need one are exported and validated but not served."""
 
 
 class Space(TypedDict):

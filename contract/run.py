@@ -126,6 +126,9 @@ class LimitsSection(_Section):
     max_cost_usd: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Dollars of training, at the price of the instance in the stage's settings."
     )
+    stuck_minutes: Annotated[float, Field(gt=0, le=24 * 60)] | None = Field(
+        default=15, description="Minutes without a single step after which training has failed; null waits for ever."
+    )
 
 
 class DeploySection(_Section):
@@ -295,10 +298,11 @@ def _algorithm_problems(specification: RunSpecification, environment: Environmen
     able = algorithms_for(space, observed, masks=environment.says_valid_actions)
     if section.name not in able:
         return [_unfit_algorithm(specification, environment, able)]
-    if algorithm.remembers and specification.deploy.target != "none":
+    if not algorithm.served and specification.deploy.target != "none":
+        needs = "what it saw before" if algorithm.remembers else "which actions are valid"
         allowed = (
-            f"none: {section.name} acts by what it saw before, and an endpoint answers each request by itself; "
-            f"or another algorithm: {', '.join(name for name in able if not ALGORITHMS[name].remembers)}"
+            f"none: {section.name} acts by {needs} too, and a request to an endpoint holds an observation only; "
+            f"or another algorithm: {', '.join(name for name in able if ALGORITHMS[name].served)}"
         )
         return [_refusal("deploy.target", specification.deploy.target, allowed)]
     try:

@@ -42,23 +42,32 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     signals = Signals()
     signals.install()
-    return _in_container(options, signals) if options.run else _by_hand(options, signals)
+    if options.run:
+        return _in_container(options, signals)
+    if options.seeds is not None:
+        return _several(options, sys.argv[1:] if arguments is None else arguments, signals)
+    return _by_hand(options, signals)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="train_rl.py", description="Train a policy.")
+    # Abbreviated options would get past `_without`.
+    parser = argparse.ArgumentParser(prog="train_rl.py", description="Train a policy.", allow_abbrev=False)
     parser.add_argument("--env", metavar="ID", help="Gymnasium id, such as CartPole-v1")
     parser.add_argument("--timesteps", type=int, metavar="N", help="environment steps (default 100000)")
     parser.add_argument("--algo", metavar="NAME", help="algorithm (default ppo)")
     parser.add_argument("--evaluate-every", type=int, metavar="N", help="steps between evaluations (default none)")
     parser.add_argument("--seed", type=int, default=None, help="seed of everything random (default 0)")
+    parser.add_argument("--seeds", type=int, metavar="N", help="train seeds 0 to N-1, as many at a time as --jobs says")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="trainings side by side with --seeds (default: processors)"
+    )
     parser.add_argument("--output", metavar="DIR", help="where to write (default runs/<env>-<algo>-<seed>-<time>)")
     parser.add_argument("--resume", action="store_true", help="continue the training in --output")
     parser.add_argument("--json", action="store_true", help="print a JSON summary on stdout, all else on stderr")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="a hyperparameter; repeatable")
     parser.add_argument("--run", metavar="URI", help="prefix of a prepared run; the rest comes from its run.json")
     options = parser.parse_args(arguments)
-    mine = ("env", "timesteps", "algo", "evaluate_every", "output", "resume", "json", "set")
+    mine = ("env", "timesteps", "algo", "evaluate_every", "seeds", "jobs", "output", "resume", "json", "set")
     if options.run:
         if given := [f"--{name.replace('_', '-')}" for name in mine if getattr(options, name)]:
             parser.error(f"--run takes everything but --seed from run.json, so not {', '.join(given)}")
@@ -68,6 +77,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--resume needs --output, the folder of the training to continue")
     elif not options.env and not options.resume:
         parser.error("--env is required, such as --env CartPole-v1")
+    if options.seeds is not None and options.seed is not None:
+        parser.error("--seeds trains several, --seed one: not both")
+    for name in ("seeds", "jobs"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            parser.error(f"--{name} {getattr(options, name)}: at least 1")
     return options
 
 
@@ -103,6 +117,51 @@ def _by_hand(options: argparse.Namespace, signals: Signals) -> int:
     if options.json:
         sys.stdout.write(json.dumps(summary) + "\n")
     return exit_code
+
+
+def _several(options: argparse.Namespace, arguments: list[str], signals: Signals) -> int:
+    """Each seed by a process of its own, below one folder."""
+    from training_image.trainer.side_by_side import default_jobs, train_seeds
+
+    stream = sys.stderr if options.json else sys.stdout
+    folder = Path(options.output or _default_output(options))
+    same = _without(arguments, "--seeds", "--jobs", "--output", flags=("--json",))
+    commands = {
+        seed: [__file__, *same, "--seed", str(seed), "--output", str(folder / seed_folder(seed))]
+        for seed in range(options.seeds)
+    }
+
+    def log(line: str) -> None:
+        stream.write(line + "\n")
+        stream.flush()
+
+    summaries = train_seeds(commands, jobs=options.jobs or default_jobs(), log=log, signals=signals)
+    codes = [summary["exit_code"] for summary in summaries.values()]
+    codes += [ExitCode.CHECKPOINTED] * (len(commands) - len(codes))  # a signal came before they were begun
+    exit_code = next((code for code in codes if code not in (ExitCode.DONE, ExitCode.CHECKPOINTED)), max(codes))
+    for seed, summary in sorted(summaries.items()):
+        mean = summary.get("mean_return")
+        log(f"seed {seed}: {summary['reason']}" + (f", mean return {mean:.1f} in training" if mean is not None else ""))
+    if options.json:
+        document = {
+            "exit_code": int(exit_code),
+            "output": str(folder),
+            "seeds": [s for _, s in sorted(summaries.items())],
+        }
+        sys.stdout.write(json.dumps(document) + "\n")
+    return int(exit_code)
+
+
+def _without(arguments: list[str], *options: str, flags: tuple[str, ...]) -> list[str]:
+    """Arguments without some options and their values, and without some flags."""
+    kept: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        if argument in options:
+            next(given)
+        elif argument not in flags and argument.split("=")[0] not in options:
+            kept.append(argument)
+    return kept
 
 
 def _train(

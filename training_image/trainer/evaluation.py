@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training_image.trainer import environments
-from training_image.trainer.graph import Player, RecurrentGraph, input_dtype
+from training_image.trainer.graph import MaskedGraph, Player, RecurrentGraph, input_dtype
 
 MOST_COPIES = 128
 MOST_OBSERVATIONS = 20_000
@@ -53,7 +53,11 @@ def play(policy: Policy, environment_id: str, kwargs: dict[str, Any], *, episode
         observations = np.asarray(environment.reset()).astype(dtype, copy=False)
         while wanted.any():
             recorder.add(observations[wanted > 0])
-            met, _, dones, infos = environment.step(player.act(observations))
+            if isinstance(player, MaskedGraph):
+                actions = player.choose(observations, np.stack(environment.env_method("action_masks")))
+            else:
+                actions = player.act(observations)
+            met, _, dones, infos = environment.step(actions)
             if isinstance(player, Player):
                 player.forget(dones)
             observations = np.asarray(met).astype(dtype, copy=False)

@@ -159,6 +159,50 @@ class RecurrentGraph(PolicyGraph):
         return self._differing(scores, actions)
 
 
+class MaskedGraph(PolicyGraph):
+    """A policy that is told which actions are valid, `[batch, choices]`, and takes the best of those."""
+
+    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None) -> None:
+        super().__init__(policy, normaliser)
+        net: Any = policy.get_submodule("action_net")
+        self._logits: int = net.out_features
+        binary = isinstance(self._space, spaces.MultiBinary)
+        self.choices: int = 2 * self._logits if binary else self._logits
+
+    def forward(self, observation: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """The actions."""
+        return self.decide(self.masked(self.scores(observation), mask))
+
+    def masked(self, scores: Tensor, mask: Tensor) -> Tensor:
+        """The scores, those of actions that are not valid lower than any."""
+        lowest = torch.finfo(scores.dtype).min
+        if isinstance(self._space, spaces.MultiBinary):  # a mask for 0 and one for 1, of each
+            off, on = mask.view(-1, self._logits, 2).unbind(dim=2)
+            return torch.where(on, torch.where(off, scores, -lowest), lowest)
+        return torch.where(mask, scores, lowest)
+
+    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The actions where all are valid."""
+        return self.choose(observations, np.ones((len(observations), self.choices), dtype=bool))
+
+    def choose(self, observations: npt.NDArray[Any], masks: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+        """`forward` on numpy arrays."""
+        with torch.inference_mode():
+            actions: npt.NDArray[Any] = self(torch.as_tensor(observations), torch.as_tensor(masks)).numpy()
+        return actions
+
+    def differences_with(
+        self, observations: npt.NDArray[Any], masks: npt.NDArray[np.bool_], actions: npt.NDArray[Any]
+    ) -> npt.NDArray[np.bool_]:
+        """`differences`, with these masks."""
+        with torch.inference_mode():
+            scores = self.scores(torch.as_tensor(observations))
+            kept = torch.as_tensor(masks)
+            # Where an action is not valid its score says nothing of how finely the others must be told apart.
+            spread = scores.abs().amax(dim=1, keepdim=True)
+            return self._differing(torch.maximum(self.masked(scores, kept), -1e3 * (1 + spread)), actions)
+
+
 class Player:
     """A policy with a memory, in so many episodes side by side."""
 
@@ -178,8 +222,10 @@ class Player:
 
 def graph_of(policy: BasePolicy, normaliser: dict[str, Tensor] | None) -> PolicyGraph:
     """The graph of a trained policy of any kind."""
-    remembers = hasattr(policy, "lstm_actor")
-    return RecurrentGraph(policy, normaliser) if remembers else PolicyGraph(policy, normaliser)
+    if hasattr(policy, "lstm_actor"):
+        return RecurrentGraph(policy, normaliser)
+    masked = hasattr(getattr(policy, "action_dist", None), "apply_masking")
+    return MaskedGraph(policy, normaliser) if masked else PolicyGraph(policy, normaliser)
 
 
 def input_dtype(space: spaces.Space[Any]) -> np.dtype[Any]:

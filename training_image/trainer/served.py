@@ -7,9 +7,9 @@ import numpy.typing as npt
 import onnxruntime  # type: ignore[import-untyped]
 from gymnasium import spaces
 
-from contract.policy import ACTION_OUTPUT, OBSERVATION_INPUT, STATE_INPUT, STATE_OUTPUT
+from contract.policy import ACTION_OUTPUT, MASK_INPUT, OBSERVATION_INPUT, STATE_INPUT, STATE_OUTPUT
 from training_image.trainer.errors import TrainingError
-from training_image.trainer.graph import PolicyGraph, RecurrentGraph, input_dtype
+from training_image.trainer.graph import MaskedGraph, PolicyGraph, RecurrentGraph, input_dtype
 
 MIN_OBSERVATIONS = 10_000
 
@@ -23,11 +23,17 @@ class ServedPolicy:
         self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
     def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Actions for a batch of observations; of a policy with a memory, those at the beginning of an episode."""
+        """Actions for a batch of observations; of a policy with a memory, those at the beginning of an episode,
+        and of one that is told the valid actions, those where all are."""
         given = {OBSERVATION_INPUT: observations}
-        if len(inputs := self._session.get_inputs()) > 1:
-            given[STATE_INPUT] = np.zeros((len(observations), inputs[1].shape[1]), dtype=np.float32)
+        for node in self._session.get_inputs()[1:]:
+            shape = (len(observations), node.shape[1])
+            given[node.name] = np.ones(shape, dtype=bool) if node.name == MASK_INPUT else np.zeros(shape, np.float32)
         return np.asarray(self._session.run([ACTION_OUTPUT], given)[0])
+
+    def choose(self, observations: npt.NDArray[Any], masks: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+        """Actions of a policy that is told the valid ones."""
+        return np.asarray(self._session.run([ACTION_OUTPUT], {OBSERVATION_INPUT: observations, MASK_INPUT: masks})[0])
 
     def remember(
         self, observations: npt.NDArray[Any], memory: npt.NDArray[np.float32]
@@ -52,6 +58,11 @@ def prove_equal(
         observations = np.concatenate([observations, _sampled(space, recorded, missing)])
     if isinstance(graph, RecurrentGraph):
         actions, differs = _compare_with_memory(served, graph, observations)
+    elif isinstance(graph, MaskedGraph):
+        masks = np.random.default_rng(0).random((len(observations), graph.choices)) < 0.5
+        masks[np.arange(len(masks)), np.arange(len(masks)) % graph.choices] = True
+        actions = served.choose(observations, masks)
+        differs = np.flatnonzero(graph.differences_with(observations, masks, actions))
     else:
         actions = served.act(observations)
         differs = np.flatnonzero(graph.differences(observations, actions))

@@ -1,5 +1,7 @@
 """One training, from a plan to a model folder. The same for a container and for a person at a keyboard."""
 
+import faulthandler
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +12,12 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch.distributions import Distribution
 
-from contract.events import Checkpointed, Progress, Started
+from contract.events import Checkpointed, Ended, Progress, Started
 from contract.layout import CHECKPOINTS, EVALUATIONS, METRICS, MODEL
 from contract.outcomes import ExitCode
 from training_image.trainer import algorithms, environments, model
 from training_image.trainer.checkpoints import Checkpoint, Checkpoints
+from training_image.trainer.command import leave
 from training_image.trainer.errors import UsageError
 from training_image.trainer.evaluations import Evaluations
 from training_image.trainer.fast import describe
@@ -28,6 +31,7 @@ from training_image.trainer.stopping import Limits, Signals, Stop
 from training_image.trainer.storage import Storage
 from training_image.trainer.summary import Summary
 from training_image.trainer.supervisor import Supervisor, check_finite
+from training_image.trainer.watchdog import Watchdog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +62,18 @@ def train(plan: Plan, storage: Storage, reporter: Reporter, signals: Signals) ->
     training = None
     try:
         training = _Training(plan, storage, reporter, signals, checkpoints, resume, limits)
+
+        def give_up(reason: str) -> None:
+            """The main thread hangs, so nobody else can say so."""
+            summary.end(ExitCode.FAILED, reason, limits.seconds, None)
+            faulthandler.dump_traceback()
+            reporter.report(Ended(event="ended", exit_code=ExitCode.FAILED, reason=reason))
+            leave(ExitCode.FAILED)
+
         del resume  # a large replay buffer need not be in memory twice
-        stop = training.run()
+        minutes = plan.specification.limits.stuck_minutes
+        with Watchdog(math.inf if minutes is None else 60 * minutes, give_up) as watchdog:
+            stop = training.run(watchdog)
     except Exception as error:
         progress = training.progress if training else None
         exit_code = ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.FAILED
@@ -123,7 +137,7 @@ class _Training:
         self._latest: tuple[int, Parts] | None = None
         self._stored_at = time.monotonic()
 
-    def run(self) -> Stop | None:
+    def run(self, watchdog: Watchdog) -> Stop | None:
         """Train to the end, or until something stops it."""
         plan = self._plan
         timesteps, total = self._resume.timesteps if self._resume else 0, plan.specification.timesteps
@@ -139,7 +153,7 @@ class _Training:
             at_start=self._segment_starts,
         )
         # In this order: what a segment starts with must be finite, and in the metrics, before it is kept.
-        callback = CallbackList([self._supervisor, self._metrics, self._evaluations, segments])
+        callback = CallbackList([watchdog, self._supervisor, self._metrics, self._evaluations, segments])
         try:
             self.model.learn(total, callback=callback, log_interval=None)  # type: ignore[arg-type]
         finally:
