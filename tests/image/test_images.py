@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,11 +42,18 @@ def test_nobody_is_root_and_process_1_is_python(image: Image) -> None:
     assert _python(image, "import os; print(os.getpid(), os.getuid(), os.getgid())").split() == ["1", "10001", "10001"]
 
 
+def _requirements(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+
+
 def test_packages_are_those_of_the_lock_file_and_no_others(image: Image) -> None:
     name = "training_image/requirements-cpu.lock" if "training" in image.tag else "serving_image/requirements.lock"
     locked = dict(re.findall(r"^(\S+)==(\S+) ", (ROOT / name).read_text(), re.MULTILINE))
     installed = {key.lower().replace("_", "-"): value for key, value in json.loads(_python(image, _INSTALLED)).items()}
-    assert installed == locked
+    if "training" in image.tag and _requirements(ROOT / "training_image" / "requirements-environments.txt"):
+        assert locked.items() <= installed.items()
+    else:
+        assert installed == locked
 
 
 def test_training_for_cpus_has_no_cuda(training: Image) -> None:
@@ -92,6 +101,23 @@ def test_a_change_of_code_rebuilds_nothing_but_the_code(
     same = [before == after for before, after in zip(training.layers, rebuilt.layers, strict=True)]
     assert same == [True] * (len(same) - 2) + [False, False]  # the code, and what was compiled from it
     assert again.identifier == training.identifier
+
+
+def test_an_environment_of_ones_own_is_in_the_image(
+    base: str, pip: Path, training: Image, training_context: Path, tmp_path: Path
+) -> None:
+    changed = tmp_path / "context"
+    shutil.copytree(training_context, changed)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    example = shutil.copytree(ROOT / "examples" / "custom_environment", tmp_path / "example")
+    subprocess.run([*command, "--wheel-dir", str(changed / "training_image"), str(example)], check=True)
+    [wheel] = (changed / "training_image").glob("*.whl")
+    (changed / "training_image" / "requirements-environments.txt").write_text(f"training_image/{wheel.name}\n")
+    image = build("rlpipe/training:own", changed, "training_image/Dockerfile", base=base, pip=pip, variant="cpu")
+    _python(
+        image,
+        "from training_image.trainer import environments; environments.make('Example/Corridor-v0', {}, 2).reset()",
+    )
 
 
 def test_a_package_that_is_not_the_locked_one_is_refused(

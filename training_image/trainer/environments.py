@@ -7,9 +7,11 @@ from typing import Any, SupportsFloat
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 
+from training_image.trainer import installed  # noqa: F401 - environments of installed packages
 from training_image.trainer.errors import UsageError
 from training_image.trainer.native import native
 
@@ -30,6 +32,15 @@ def make(environment_id: str, kwargs: dict[str, Any], copies: int) -> VecEnv:
         )
     except Exception as error:
         raise UsageError(f"environment {environment_id} cannot be built: {error}") from error
+
+
+def observed(model: BaseAlgorithm) -> gymnasium.Space[Any]:
+    """The observation space of the environment that a model is trained in, before anything is wrapped around it."""
+    environment = model.env
+    while isinstance(environment, VecEnvWrapper):
+        environment = environment.venv
+    assert environment is not None
+    return environment.observation_space
 
 
 def episode_steps(environment_id: str) -> int:

@@ -1,5 +1,7 @@
 """An environment of somebody's own, as examples/custom_environment shows one."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -27,6 +29,26 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in gymnasium.registry if name.startswith("Example/")]:
         del gymnasium.registry[name]
     del sys.modules["corridor"]
+
+
+def test_the_trainer_finds_it_once_its_package_is_installed(tmp_path: Path) -> None:
+    package = tmp_path / "example_corridor-1.0.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: example-corridor\nVersion: 1.0.0\n")
+    (package / "entry_points.txt").write_text(
+        "[gymnasium.envs]\nExample = corridor:register\nBroken = nowhere:register\n"
+    )
+    code = "from training_image.trainer import environments; environments.make('Example/Corridor-v0', {}, 2).reset()"
+    path = os.pathsep.join(map(str, (tmp_path, EXAMPLE, ROOT)))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "nowhere:register could not be registered" in done.stderr
 
 
 @pytest.mark.usefixtures("_installed")
