@@ -4,6 +4,7 @@ A package names the function that registers them under the entry point `gymnasiu
 first half of their ids. Gymnasium itself looks at entry points no more.
 """
 
+from contextlib import nullcontext
 from importlib.metadata import entry_points
 
 from gymnasium import logger
@@ -11,7 +12,7 @@ from gymnasium.envs.registration import namespace
 
 for _point in entry_points(group="gymnasium.envs"):
     try:
-        with namespace(None if _point.name == "__root__" else _point.name):
+        with nullcontext() if _point.name == "__root__" else namespace(_point.name):
             _point.load()()
     except Exception as error:  # whatever a package does wrong, the environments of others are not to blame
         logger.warn(f"the environments of {_point.value} could not be registered: {error}")
