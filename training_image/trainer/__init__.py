@@ -1,8 +1,9 @@
 """The trainer: what train_rl.py and validate_rl.py are made of.
 
-Training      plan, hyperparameters, algorithms, environments (native), optimiser, fast, training, summary, imports
-Surviving     segments, state, checkpoints, storage, stopping, supervisor
+Training      plan, hyperparameters, algorithms (reinforce, q_learning), environments (native, environment_check),
+              images, optimiser, fast, training, side_by_side, summary, imports
+Surviving     segments, state, replay, checkpoints, storage, stopping, supervisor, watchdog
 Telling       metrics, evaluations, reporting (bar), command, errors
-Judging       model, graph, export, served, evaluation, judging, validation
+Judging       model, graph (heads), export, served, evaluation, judging, validation
 Packing       archive, report, charts, spaces
 """

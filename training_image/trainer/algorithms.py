@@ -19,6 +19,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from contract.hyperparameters import Hyperparameters, NetworkHyperparameters, TD3Hyperparameters
+from training_image.trainer import images
 from training_image.trainer.optimiser import EagerAdam, EagerRMSprop
 
 T = TypeVar("T")
@@ -71,9 +72,9 @@ def build(algorithm: str, environment: VecEnv, hyperparameters: Hyperparameters,
     model: BaseAlgorithm = _load(trainable.model)(
         policy=_load(trainable.policy),
         env=environment,
-        policy_kwargs=_policy_arguments(hyperparameters),
+        policy_kwargs=_policy_arguments(hyperparameters) | images.policy_arguments(environment.observation_space),
         seed=seed,
-        device="cpu",
+        device=images.device_for(environment.observation_space),
         **arguments,
     )
     return model
@@ -84,7 +85,8 @@ def build_policy(
 ) -> BasePolicy:
     """The policy alone, with fresh weights, to load trained ones into."""
     torch.set_num_threads(1)
-    arguments = _policy_arguments(hyperparameters)
+    observation_space = images.as_network_sees(observation_space)
+    arguments = _policy_arguments(hyperparameters) | images.policy_arguments(observation_space)
     if getattr(hyperparameters, "use_sde", None):
         arguments["use_sde"] = True
     policy: BasePolicy = _load(MODELS[algorithm].policy)(observation_space, action_space, lambda _: 0.0, **arguments)

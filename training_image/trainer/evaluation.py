@@ -11,6 +11,8 @@ from training_image.trainer.graph import MaskedGraph, Player, RecurrentGraph, in
 
 MOST_COPIES = 128
 MOST_OBSERVATIONS = 20_000
+MOST_BYTES = 2**28
+"""Of recorded observations; pictures are large."""
 
 HELD_OUT_SEEDS = 2**32
 """Evaluation seeds begin here. Training seeds environments below 2**31 plus the number of copies."""
@@ -71,8 +73,8 @@ def play(policy: Policy, environment_id: str, kwargs: dict[str, Any], *, episode
 
 
 class _Recorder:
-    """Keeps at most `MOST_OBSERVATIONS`, evenly spread: when there are too many, every second is dropped and from then
-    on half as many are taken."""
+    """Keeps at most `MOST_OBSERVATIONS` and `MOST_BYTES`, evenly spread: when there are too many, every second is
+    dropped and from then on half as many are taken."""
 
     def __init__(self) -> None:
         self._batches: list[npt.NDArray[Any]] = []
@@ -81,9 +83,10 @@ class _Recorder:
 
     def add(self, batch: npt.NDArray[Any]) -> None:
         taken = batch[:: self._stride].copy()
+        most = min(MOST_OBSERVATIONS, max(2, MOST_BYTES // batch[0].nbytes)) if len(batch) else MOST_OBSERVATIONS
         self._batches.append(taken)
         self._count += len(taken)
-        if self._count > MOST_OBSERVATIONS:
+        if self._count > most:
             self._batches = [self.observations[::2]]
             self._count = len(self._batches[0])
             self._stride *= 2

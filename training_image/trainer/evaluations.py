@@ -9,6 +9,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from contract.run import EvaluationSection
+from training_image.trainer import environments
 from training_image.trainer.evaluation import HELD_OUT_SEEDS, Policy, play
 from training_image.trainer.fast import FastPPO
 from training_image.trainer.graph import graph_of
@@ -78,4 +79,5 @@ def policy_of(model: BaseAlgorithm) -> Policy:
     if isinstance(model, FastPPO):
         return model
     normaliser = model.get_vec_normalize_env()
-    return graph_of(model.policy, load(capture_normaliser(normaliser)) if normaliser else None)
+    statistics = load(capture_normaliser(normaliser)) if normaliser else None
+    return graph_of(model.policy, statistics, environments.observed(model))

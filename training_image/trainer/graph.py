@@ -14,6 +14,7 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from training_image.trainer.heads import head_of
+from training_image.trainer.images import have_colours_last
 
 
 class PolicyGraph(torch.nn.Module):
@@ -26,9 +27,11 @@ class PolicyGraph(torch.nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None) -> None:
-        """`normaliser` holds what `state.capture_normaliser` captured."""
+    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, *, colours_last: bool = False) -> None:
+        """`normaliser` holds what `state.capture_normaliser` captured. `colours_last` is whether observations are
+        pictures that must be turned round for the network."""
         super().__init__()
+        self._colours_last = colours_last
         self._policy = policy.eval()
         self._head = head_of(policy)
         self._space = policy.action_space
@@ -49,6 +52,8 @@ class PolicyGraph(torch.nn.Module):
 
     def normalised(self, observation: Tensor) -> Tensor:
         """The observation as the network takes it."""
+        if self._colours_last:
+            observation = observation.permute(0, 3, 1, 2)
         if self._normalises:
             # In double precision, as training computes it.
             deviation = torch.sqrt(self.observation_variance + self.epsilon)
@@ -112,8 +117,8 @@ class RecurrentGraph(PolicyGraph):
     """A policy with a memory: it takes what it remembers, `[batch, memory]`, and gives what it then does. All zeros is
     the memory of an episode that begins."""
 
-    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None) -> None:
-        super().__init__(policy, normaliser)
+    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, *, colours_last: bool = False) -> None:
+        super().__init__(policy, normaliser, colours_last=colours_last)
         lstm: Any = policy.lstm_actor
         self._lstm = lstm
         self._halves: tuple[int, int] = (lstm.num_layers, lstm.hidden_size)
@@ -162,8 +167,8 @@ class RecurrentGraph(PolicyGraph):
 class MaskedGraph(PolicyGraph):
     """A policy that is told which actions are valid, `[batch, choices]`, and takes the best of those."""
 
-    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None) -> None:
-        super().__init__(policy, normaliser)
+    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, *, colours_last: bool = False) -> None:
+        super().__init__(policy, normaliser, colours_last=colours_last)
         net: Any = policy.get_submodule("action_net")
         self._logits: int = net.out_features
         binary = isinstance(self._space, spaces.MultiBinary)
@@ -220,12 +225,16 @@ class Player:
         self._memory = np.where(ended[:, None], np.float32(0), self._memory)
 
 
-def graph_of(policy: BasePolicy, normaliser: dict[str, Tensor] | None) -> PolicyGraph:
-    """The graph of a trained policy of any kind."""
+def graph_of(
+    policy: BasePolicy, normaliser: dict[str, Tensor] | None, observation_space: spaces.Space[Any]
+) -> PolicyGraph:
+    """The graph of a trained policy of any kind; `observation_space` is the environment's."""
+    kind = PolicyGraph
     if hasattr(policy, "lstm_actor"):
-        return RecurrentGraph(policy, normaliser)
-    masked = hasattr(getattr(policy, "action_dist", None), "apply_masking")
-    return MaskedGraph(policy, normaliser) if masked else PolicyGraph(policy, normaliser)
+        kind = RecurrentGraph
+    elif hasattr(getattr(policy, "action_dist", None), "apply_masking"):
+        kind = MaskedGraph
+    return kind(policy, normaliser, colours_last=have_colours_last(observation_space))
 
 
 def input_dtype(space: spaces.Space[Any]) -> np.dtype[Any]:

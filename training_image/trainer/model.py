@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from contract.algorithms import ALGORITHMS
-from training_image.trainer import spaces
+from training_image.trainer import environments, spaces
 from training_image.trainer.algorithms import build_policy
 from training_image.trainer.errors import UsageError
 from training_image.trainer.graph import PolicyGraph, graph_of
@@ -54,7 +54,7 @@ def write(storage: Storage, model: BaseAlgorithm, plan: Plan) -> None:
         "seed": plan.seed,
         "algorithm": plan.specification.algorithm.name,
         "environment": plan.specification.environment.model_dump(),
-        "observation_space": spaces.describe(model.observation_space),
+        "observation_space": spaces.describe(environments.observed(model)),
         "action_space": spaces.describe(model.action_space),
         "hyperparameters": plan.hyperparameters.model_dump(),
         "normalised": normaliser is not None,
@@ -82,7 +82,7 @@ def read(storage: Storage) -> TrainedPolicy:
         policy = build_policy(document["algorithm"], observation_space, action_space, hyperparameters)
         policy.load_state_dict(load_tensors(weights))
         normaliser = storage.read(NORMALISER) if document["normalised"] else None
-        graph = graph_of(policy, None if normaliser is None else load_tensors(normaliser))
+        graph = graph_of(policy, None if normaliser is None else load_tensors(normaliser), observation_space)
     except Exception as error:
         raise UsageError(f"the trained policy at {storage.uri} cannot be read: {error!r}") from error
     if document["normalised"] and normaliser is None:

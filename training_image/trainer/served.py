@@ -12,6 +12,8 @@ from training_image.trainer.errors import TrainingError
 from training_image.trainer.graph import MaskedGraph, PolicyGraph, RecurrentGraph, input_dtype
 
 MIN_OBSERVATIONS = 10_000
+AT_ONCE = 1000
+"""Observations compared in one batch; those that are pictures need room."""
 
 
 class ServedPolicy:
@@ -56,16 +58,11 @@ def prove_equal(
     observations = np.concatenate([recorded, extreme_observations(space, recorded)])
     if (missing := MIN_OBSERVATIONS - len(observations)) > 0:
         observations = np.concatenate([observations, _sampled(space, recorded, missing)])
-    if isinstance(graph, RecurrentGraph):
-        actions, differs = _compare_with_memory(served, graph, observations)
-    elif isinstance(graph, MaskedGraph):
-        masks = np.random.default_rng(0).random((len(observations), graph.choices)) < 0.5
-        masks[np.arange(len(masks)), np.arange(len(masks)) % graph.choices] = True
-        actions = served.choose(observations, masks)
-        differs = np.flatnonzero(graph.differences_with(observations, masks, actions))
-    else:
-        actions = served.act(observations)
-        differs = np.flatnonzero(graph.differences(observations, actions))
+    parts = [
+        _compare(served, graph, observations[first : first + AT_ONCE]) for first in range(0, len(observations), AT_ONCE)
+    ]
+    actions = np.concatenate([part for part, _ in parts])
+    differs = np.flatnonzero(np.concatenate([part for _, part in parts]))
     if len(differs):
         first = differs[0]
         expected = graph.act(observations[first : first + 1])[0].tolist()
@@ -76,17 +73,32 @@ def prove_equal(
     return len(observations)
 
 
+def _compare(
+    served: ServedPolicy, graph: PolicyGraph, observations: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """The served actions, and which of them are not the trained policy's."""
+    if isinstance(graph, RecurrentGraph):
+        return _compare_with_memory(served, graph, observations)
+    if isinstance(graph, MaskedGraph):
+        masks = np.random.default_rng(0).random((len(observations), graph.choices)) < 0.5
+        masks[np.arange(len(masks)), np.arange(len(masks)) % graph.choices] = True
+        actions = served.choose(observations, masks)
+        return actions, graph.differences_with(observations, masks, actions)
+    actions = served.act(observations)
+    return actions, graph.differences(observations, actions)
+
+
 def _compare_with_memory(
     served: ServedPolicy, graph: RecurrentGraph, observations: npt.NDArray[Any]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
-    """The served actions with memories of several steps, and where they or the memories differ."""
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """The served actions with memories of several steps, and which of them, or of the memories, differ."""
     memory = np.zeros((len(observations), graph.memory), dtype=np.float32)
     for step in range(3):
         _, memory = graph.remember(np.roll(observations, step + 1, axis=0), memory)
     actions, remembered = served.remember(observations, memory)
     _, expected = graph.remember(observations, memory)
     forgets = ~np.isclose(remembered, expected, rtol=1e-4, atol=1e-4).all(axis=1)
-    return actions, np.flatnonzero(graph.differences_with(observations, memory, actions) | forgets)
+    return actions, graph.differences_with(observations, memory, actions) | forgets
 
 
 def extreme_observations(space: "spaces.Space[Any]", recorded: npt.NDArray[Any]) -> npt.NDArray[Any]:

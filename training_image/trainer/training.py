@@ -15,7 +15,7 @@ from torch.distributions import Distribution
 from contract.events import Checkpointed, Ended, Progress, Started
 from contract.layout import CHECKPOINTS, EVALUATIONS, METRICS, MODEL
 from contract.outcomes import ExitCode
-from training_image.trainer import algorithms, environments, model
+from training_image.trainer import algorithms, environments, images, model
 from training_image.trainer.checkpoints import Checkpoint, Checkpoints
 from training_image.trainer.command import leave
 from training_image.trainer.errors import UsageError
@@ -116,6 +116,7 @@ class _Training:
         self.model = _build_model(plan)
         if how := describe(self.model):
             reporter.log(how)
+        reporter.log(f"trained on {self.model.device.type}: {_why_there(self.model)}")
         self._metrics_log = MetricsLog(
             steps_per_line=each,
             document=storage.read(METRICS) if resume else None,
@@ -205,6 +206,12 @@ class _Training:
         if self._checkpoints.store(timesteps, parts, about, self._replay.blocks(parts)):
             self._reporter.report(Checkpointed(event="checkpoint", seed=self._plan.seed, timesteps=timesteps))
         self._stored_at = time.monotonic()
+
+
+def _why_there(model: BaseAlgorithm) -> str:
+    if not images.are_pictures(environments.observed(model)):
+        return "a small network waits longer for a GPU than it computes"
+    return "observations are pictures" + ("" if model.device.type == "cuda" else ", but there is no GPU here")
 
 
 def _build_model(plan: Plan) -> BaseAlgorithm:

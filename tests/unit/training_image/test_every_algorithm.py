@@ -94,12 +94,14 @@ def test_the_exported_policy_acts_as_the_model_predicts(tmp_path: Path) -> None:
         built = algorithms.build(algorithm, made, resolve(algorithm, environment, {"buffer_size": 10}), 3)
         observations = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
         expected, _ = built.predict(observations, deterministic=True)
-        np.testing.assert_allclose(graph_of(built.policy, None).act(observations), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            graph_of(built.policy, None, built.observation_space).act(observations), expected, rtol=1e-5, atol=1e-6
+        )
         assert np.abs(expected).max() > 0.05
     for algorithm in ("dqn", "qrdqn"):
         made = environments.make("CartPole-v1", {}, 1)
         built = algorithms.build(algorithm, made, resolve(algorithm, "CartPole-v1", {"buffer_size": 10}), 3)
         observations = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
         expected, _ = built.predict(observations, deterministic=True)
-        np.testing.assert_array_equal(graph_of(built.policy, None).act(observations), expected)
+        np.testing.assert_array_equal(graph_of(built.policy, None, built.observation_space).act(observations), expected)
         assert set(expected) == {0, 1}
