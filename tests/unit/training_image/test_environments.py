@@ -99,3 +99,37 @@ def test_an_environment_without_a_time_limit_gets_one() -> None:
 def test_one_that_cannot_be_built_is_refused_with_the_reason() -> None:
     with pytest.raises(UsageError, match=r"FrozenLake-v1 cannot be built.*nowhere"):
         environments.make("FrozenLake-v1", {"map_name": "nowhere"}, 1)
+
+
+class Grudge(gymnasium.Env[int, int]):
+    """Remembers, against Gymnasium's rules, how often it was played."""
+
+    observation_space = gymnasium.spaces.Discrete(1000)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        self._played = 0
+
+    def reset(self, *, seed: int | None = None, options: object = None) -> tuple[int, dict[str, object]]:
+        super().reset(seed=seed)
+        self._played += 1
+        return self._played, {"action_mask": np.array([self._played % 2, 1], dtype=np.int8)}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, object]]:
+        return 0, 0.0, True, False, {"action_mask": np.array([1, 0], dtype=np.int8)}
+
+
+def test_a_seed_decides_everything_whatever_was_played_before() -> None:
+    environment = environments.FreshOnSeed(Grudge)
+    assert [environment.reset(seed=1)[0], environment.reset()[0], environment.reset()[0]] == [1, 2, 3]
+    assert [environment.reset(seed=1)[0], environment.reset()[0]] == [1, 2]
+
+
+def test_valid_actions_are_those_of_the_last_observation() -> None:
+    environment = environments.ValidActions(Grudge())
+    environment.reset()
+    assert environment.action_masks().tolist() == [True, True]
+    environment.step(0)
+    assert environment.action_masks().tolist() == [True, False]
+    environment.reset()
+    assert environment.action_masks().tolist() == [False, True]

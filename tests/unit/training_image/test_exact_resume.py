@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,47 @@ def test_a_finished_training_can_be_made_longer(tmp_path: Path) -> None:
     assert longer.of("started")[0]["timesteps"] == 1600
     assert result.summary["timesteps"] == 3200
     assert checkpoints(tmp_path)[-1] == 3200
+
+
+@pytest.mark.parametrize(
+    ("environment", "segment"), [("LunarLander-v3", 4000), ("BipedalWalker-v3", 6400), ("InvertedPendulum-v5", 4000)]
+)
+def test_physics_engines_are_resumed_exactly(environment: str, segment: int, tmp_path: Path) -> None:
+    """BipedalWalker's keeps something through a reset with a seed; see `FreshOnSeed`."""
+    small = {"n_envs": 1, "n_steps": 400, "batch_size": 200, "n_epochs": 1, "net_arch": [8], "normalize": True}
+    plan = small_plan(environment, algorithm="ppo", timesteps=segment + 2000, **small)
+    run(plan, tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(plan, tmp_path / "cut", KilledAt(segment))
+    resumed = Recorder()
+    run(plan, tmp_path / "cut", resumed)
+    assert resumed.of("started")[0]["timesteps"] == segment
+    assert fingerprint(tmp_path / "cut") == fingerprint(tmp_path / "whole")
+
+
+def test_sigterm_leaves_a_checkpoint_with_its_replay_buffer_within_seconds(tmp_path: Path) -> None:
+    """And what continues from it ends as what was never stopped."""
+    small = {"net_arch": [8], "batch_size": 16, "learning_starts": 100, "train_freq": 16, "gradient_steps": 1}
+    document: dict[str, Any] = {
+        "environment": {"id": "Pendulum-v1"},
+        "algorithm": {"name": "sac", "hyperparameters": small},
+        "timesteps": 6000,
+        "validation": {"min_return": -1000},
+        "checkpoint": {"every_seconds": 1},
+    }
+    for name in ("whole", "cut"):
+        write_run(tmp_path / name, **document)
+    command = [sys.executable, "training_image/train_rl.py", "--seed", "0", "--run"]
+    whole = subprocess.Popen([*command, str(tmp_path / "whole")], cwd=ROOT, stdout=subprocess.DEVNULL)
+    cut = subprocess.Popen([*command, str(tmp_path / "cut")], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert cut.stdout is not None
+    stopped_at = 0.0
+    for line in cut.stdout:
+        if not stopped_at and (event := decode(line)) and event["event"] == "checkpoint":
+            cut.terminate()
+            stopped_at = time.monotonic()
+    assert cut.wait() == ExitCode.CHECKPOINTED
+    assert time.monotonic() - stopped_at < 30
+    subprocess.run([*command, str(tmp_path / "cut")], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    assert whole.wait() == 0
+    assert fingerprint(tmp_path / "cut" / "seed-0") == fingerprint(tmp_path / "whole" / "seed-0")
