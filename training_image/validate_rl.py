@@ -45,10 +45,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     source.add_argument("--run", metavar="URI", help="prefix of a prepared run whose seeds are trained")
     parser.add_argument("--episodes", type=int, metavar="N", help="held-out episodes, by hand (default 100)")
+    parser.add_argument("--render", choices=["human", "video"], help="show an episode, or write it beside the policy")
     parser.add_argument("--json", action="store_true", help="print a JSON summary on stdout, all else on stderr")
     options = parser.parse_args(arguments)
-    if options.run and (options.episodes is not None or options.json):
-        parser.error("--run takes everything from run.json, so neither --episodes nor --json")
+    if options.run and (options.episodes is not None or options.json or options.render):
+        parser.error("--run takes everything from run.json, so neither --episodes nor --render nor --json")
     if options.episodes is not None and options.episodes < 2:
         parser.error(f"--episodes {options.episodes}: at least 2")
     return options
@@ -72,13 +73,17 @@ def _in_container(uri: str) -> int:
 
 def _by_hand(options: argparse.Namespace) -> int:
     reporter = LineReporter(sys.stderr if options.json else sys.stdout)
-    exit_code, reason, summary = guarded(lambda: _evaluate(Path(options.model), options.episodes or 100), reporter)
+    exit_code, reason, summary = guarded(
+        lambda: _evaluate(Path(options.model), options.episodes or 100, options.render), reporter
+    )
     if summary:
         reporter.log(
             f"{summary['environment']}: mean return {summary['mean_return']:.6g} over {summary['episodes']} held-out "
             f"episodes (at least {summary['lower_bound']:.6g} with {100 * CONFIDENCE:g} % confidence), "
             f"from {summary['min_episode_return']:g} to {summary['max_episode_return']:g}; {summary['checked']}."
         )
+        if summary["video"]:
+            reporter.log(f"An episode to look at: {summary['video']}")
     else:
         reporter.log(f"Error: {reason}")
     if options.json:
@@ -86,7 +91,7 @@ def _by_hand(options: argparse.Namespace) -> int:
     return exit_code
 
 
-def _evaluate(folder: Path, episodes: int) -> dict[str, Any]:
+def _evaluate(folder: Path, episodes: int, render: str | None) -> dict[str, Any]:
     with imports.without_collection():
         from training_image.trainer import model
         from training_image.trainer.evaluation import HELD_OUT_SEEDS, play
@@ -103,6 +108,14 @@ def _evaluate(folder: Path, episodes: int) -> dict[str, Any]:
     proven = 0
     if onnx is not None:
         proven = prove_equal(ServedPolicy(onnx), trained.graph, trained.observation_space, played.observations)
+    video = None
+    if render:
+        from training_image.trainer import rendering
+
+        if render == "human":
+            rendering.show(trained.graph, environment["id"], environment["kwargs"])
+        else:
+            video = str(rendering.film(trained.graph, environment["id"], environment["kwargs"], Path(storage.uri)))
     return {
         "environment": environment["id"],
         "algorithm": trained.document["algorithm"],
@@ -117,6 +130,7 @@ def _evaluate(folder: Path, episodes: int) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "onnx_observations": proven,
         "checked": f"ONNX acts the same on {proven:,} observations" if onnx else f"there is no {POLICY_GRAPH}",
+        "video": video,
     }
 
 

@@ -35,4 +35,7 @@ def policy_arguments(space: spaces.Space[Any]) -> dict[str, Any]:
 
 def device_for(space: spaces.Space[Any]) -> str:
     """Where a policy is trained. A small network waits longer for a GPU than it computes on a CPU."""
-    return "cuda" if are_pictures(space) and torch.cuda.is_available() else "cpu"
+    if not (are_pictures(space) and torch.cuda.is_available()):
+        return "cpu"
+    torch.use_deterministic_algorithms(True, warn_only=True)  # as far as CUDA has them, for exact resume
+    return "cuda"

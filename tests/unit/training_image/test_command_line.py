@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from contract.events import decode
 from contract.outcomes import ExitCode
@@ -45,6 +46,14 @@ def test_the_output_holds_the_policy_in_both_formats_metrics_and_summary(trained
     assert [line["timesteps"] for line in lines] == list(range(400, 3201, 400))
     assert {"mean_return", "value_loss", "seconds"} <= set(lines[-1])
     assert json.loads((trained / "training.json").read_text())["exit_code"] == 0
+
+
+def test_validate_by_hand_films_an_episode(trained: Path) -> None:
+    done = script("validate_rl.py", "--model", str(trained), "--episodes", "2", "--render", "video", "--json")
+    assert done.returncode == 0, done.stderr
+    with Image.open(json.loads(done.stdout)["video"]) as picture:
+        assert picture.n_frames > 8  # type: ignore[attr-defined]
+        assert picture.size == (600, 400)
 
 
 def test_validate_by_hand_takes_the_output_folder_and_the_model_folder(trained: Path) -> None:
@@ -174,4 +183,6 @@ def test_container_prints_events_and_loads_nothing_it_does_not_need(tmp_path: Pa
     *lines, loaded = done.stdout.splitlines()
     assert loaded == "loaded []"
     events = [decode(line) for line in lines]
-    assert [event["event"] for event in events if event] == ["started", "progress", "checkpoint", "ended"]
+    # On a busy machine there may be progress more than once.
+    names = dict.fromkeys(event["event"] for event in events if event)
+    assert list(names) == ["started", "progress", "checkpoint", "ended"]
