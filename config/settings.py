@@ -181,8 +181,12 @@ class ApiSettings(_Section):
     auth: Literal["iam", "api_key"] = Field(
         default="iam", description="Who may call it: `iam`, whoever has the permission; `api_key`, whoever has the key."
     )
-    requests_per_second: int = Field(default=50, ge=1, le=10_000, description="Of all callers together.")
-    burst: int = Field(default=100, ge=1, le=5_000, description="Requests at once, above that rate.")
+    requests_per_second: int = Field(
+        default=50, ge=1, le=10_000, description="Of all callers together, to each way of asking about runs."
+    )
+    actions_per_second: int = Field(
+        default=2000, ge=1, le=10_000, description="Of all callers together, asked of policies; twice as many at once."
+    )
     requests_per_day: int = Field(default=100_000, ge=1, description="Of the API key, where `auth` is `api_key`.")
     cors_origins: list[str] = Field(
         default=[], description="Web pages that may call it from a browser, such as `https://example.org`; none."

@@ -115,7 +115,13 @@ class ApiStack(RoomStack):
             deploy_options=apigateway.StageOptions(
                 stage_name=STAGE_NAME,
                 throttling_rate_limit=settings.requests_per_second,
-                throttling_burst_limit=settings.burst,
+                throttling_burst_limit=2 * settings.requests_per_second,
+                method_options={
+                    "/policies/{endpoint}/action/POST": apigateway.MethodDeploymentOptions(
+                        throttling_rate_limit=settings.actions_per_second,
+                        throttling_burst_limit=2 * settings.actions_per_second,
+                    )
+                },
                 access_log_destination=apigateway.LogGroupLogDestination(
                     log_group(self, "AccessLog", settings=self._settings)
                 ),
@@ -217,7 +223,9 @@ class ApiStack(RoomStack):
         settings = self._settings.api
         plan = api.add_usage_plan(
             "UsagePlan",
-            throttle=apigateway.ThrottleSettings(rate_limit=settings.requests_per_second, burst_limit=settings.burst),
+            throttle=apigateway.ThrottleSettings(
+                rate_limit=settings.actions_per_second, burst_limit=2 * settings.actions_per_second
+            ),
             quota=apigateway.QuotaSettings(limit=settings.requests_per_day, period=apigateway.Period.DAY),
             api_stages=[apigateway.UsagePlanPerApiStage(api=api, stage=api.deployment_stage)],
         )

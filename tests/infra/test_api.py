@@ -77,9 +77,11 @@ def test_requests_are_checked_throttled_and_logged(stage: Stage) -> None:
     assert methods(stage)["POST", "/runs"]["RequestParameters"] == {"method.request.querystring.experiment": True}
     deployed = stage.one("AWS::ApiGateway::Stage")
     assert "$context.status" in deployed["AccessLogSetting"]["Format"]
-    [settings] = deployed["MethodSettings"]
-    assert settings["ThrottlingRateLimit"] == stage.settings.api.requests_per_second
-    assert settings["ThrottlingBurstLimit"] == stage.settings.api.burst
+    limits = {(it["ResourcePath"], it["HttpMethod"]): it["ThrottlingRateLimit"] for it in deployed["MethodSettings"]}
+    assert limits == {
+        ("/*", "*"): stage.settings.api.requests_per_second,
+        ("/~1policies~1{endpoint}~1action", "POST"): stage.settings.api.actions_per_second,
+    }
 
 
 def test_the_firewall_is_before_production_only(stages: dict[str, Stage]) -> None:

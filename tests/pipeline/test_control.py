@@ -17,9 +17,9 @@ from tests.pipeline.laptop import QUICK, Laptop, until
 
 LONG = """
 environment: {id: CartPole-v1}
-timesteps: 150000
+timesteps: 80000
 checkpoint: {every_seconds: 1}
-validation: {episodes: 500, min_return: 5}
+validation: {episodes: 300, min_return: 5}
 deploy: {target: none}
 """
 """Trains for some seconds and is validated for some more, so that there is time to give a command."""
