@@ -192,7 +192,7 @@ class ApiSettings(_Section):
         default=[], description="Web pages that may call it from a browser, such as `https://example.org`; none."
     )
     firewall: bool = Field(
-        default=False, description="AWS WAF before it, with AWS's common rules; about $8 a month and $0.60 a million."
+        default=False, description="AWS WAF before it, with AWS's common rules; about $9 a month and $0.60 a million."
     )
 
 
