@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from embedded_aws import hooks
 
 _MODULE = "services.apigateway_v1"
+_PROVISIONERS = "services.cloudformation.provisioners"
 _INVOCATION = re.compile(r"endpoints/([^/]+)/invocations")
 _PATH_PARAMETER = "integration.request.path."
 _Invoke = Callable[[str, bytes, dict[str, str]], tuple[int, dict[str, str], bytes]]
@@ -53,6 +54,31 @@ def install(invoke: _Invoke) -> None:
         return code, {"Content-Type": content_type}, answer
 
     hooks.replace(_MODULE, "_invoke_lambda_custom_v1", call)
+    _read_paths_of_method_settings()
+
+
+def _read_paths_of_method_settings() -> None:
+    """CloudFormation writes `/policies/x` as `/~1policies~1x` where a stage's settings name a method.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-apigateway-stage-methodsetting.html
+    """
+    read = hooks.private(_PROVISIONERS, "_apigw_method_settings")
+
+    def read_decoded(settings: Any) -> Any:
+        if not isinstance(settings, list):
+            return read(settings)
+        return read(
+            [
+                {**item, "ResourcePath": _decoded(item["ResourcePath"])} if "~1" in str(item) else item
+                for item in settings
+            ]
+        )
+
+    hooks.replace(_PROVISIONERS, "_apigw_method_settings", read_decoded)
+
+
+def _decoded(path: str) -> str:
+    return "/" + path.replace("~1", "/").lstrip("/")
 
 
 def _endpoint(path: str, integration: dict[str, Any], path_params: dict[str, str]) -> str:

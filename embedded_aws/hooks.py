@@ -44,7 +44,12 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_select_service_integration_response",
     ),
     "services.batch": ("_DISPATCH",),
-    "services.cloudformation.provisioners": ("_RESOURCE_HANDLERS", "_physical_name", "_cw_metric_alarm_record"),
+    "services.cloudformation.provisioners": (
+        "_RESOURCE_HANDLERS",
+        "_apigw_method_settings",
+        "_physical_name",
+        "_cw_metric_alarm_record",
+    ),
     "services.cloudwatch": ("_put_metric_data",),
     "services.cloudwatch_logs": ("_log_groups", "_create_log_group", "_create_log_stream", "_put_log_events"),
     "services.ec2": ("_addresses", "_nat_gateways"),

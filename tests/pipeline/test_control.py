@@ -249,6 +249,9 @@ def test_a_run_may_be_submitted_listed_and_asked_through_the_api(laptop: Laptop)
     assert "by-api" in [policy["endpoint"] for policy in laptop.api.policies()]
     status, answer = laptop.api.request("POST", "/policies/by-api/action", {"observation": [0.0, 0.0, 0.1, 0.5]})
     assert (status, answer) == (200, laptop.predict("by-api", [0.0, 0.0, 0.1, 0.5]))
+    # Policies are asked more often than runs, and may be.
+    again = [laptop.api.request("POST", "/policies/by-api/action", {"observation": [0.0] * 4})[0] for _ in range(150)]
+    assert set(again) == {200}
 
 
 @pytest.mark.parametrize(
