@@ -3,8 +3,8 @@
 Takes away, one at a time, each IAM statement, permission, alarm, encryption setting, limit of time and retry rule of
 the synthesised templates, and runs the tests that read templates until one fails. Snapshots and judges do not count,
 nor the comparison of the deployed state machine with its file: they all notice any change at all. Everything is
-synthesised and collected once; each mutant is a fork of that, looked at in development, or in production where only
-that has it. Exits 1 below 95 %.
+synthesised and collected once; each mutant is a fork of that, looked at in one stage that has it, in development if
+it can be. Exits 1 below 95 %.
 """
 
 import argparse
@@ -172,14 +172,17 @@ class Experiment:
         for mutant in self._mutants:
             if len(running) == self._jobs:
                 self._collect(running)
-            dev = self._stages["dev"]
-            stage_looked_at = "dev" if without(dev, mutant) is not dev else "prod"
+            has = [name for name in ("dev", "prod", "local") if self._has(name, mutant)]
+            stage_looked_at = has[0]
             others = tuple(f"[{name}" for name in STAGES if name != stage_looked_at)
             items = [item for item in session.items if not any(other in item.name for other in others)]
             running.append((mutant, self._start(session, items, lambda stage, it=mutant: without(stage, it))))
         while running:
             self._collect(running)
         return True
+
+    def _has(self, name: str, mutant: Mutant) -> bool:
+        return without(self._stages[name], mutant) is not self._stages[name]
 
     def _collect(self, running: list[tuple[Mutant, Callable[[], int]]]) -> None:
         mutant, wait = running.pop(0)

@@ -62,3 +62,18 @@ def test_eventbridge_may_call_each_target(stage: Stage) -> None:
     ]
     rules = {permission["SourceArn"]["Fn::GetAtt"][0] for permission in permissions}
     assert rules == set(stage.resources("AWS::Events::Rule"))
+
+
+def test_each_rule_may_leave_in_a_queue_what_it_could_not_deliver(stage: Stage) -> None:
+    allowed = {
+        (statement["Resource"]["Fn::GetAtt"][0], statement["Condition"]["ArnEquals"]["aws:SourceArn"]["Fn::GetAtt"][0])
+        for policy in stage.resources("AWS::SQS::QueuePolicy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    }
+    needed = {
+        (target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0], name)
+        for name, rule in stage.resources("AWS::Events::Rule").items()
+        for target in rule["Targets"]
+    }
+    assert allowed == needed

@@ -97,6 +97,7 @@ def test_a_function_may_do_what_it_calls_and_nothing_else(stage: Stage, name: st
 def test_the_teardown_may_do_what_it_calls_and_nothing_else(stages: dict[str, Stage]) -> None:
     granted = _granted(stages["dev"], "FilesTeardown") | _granted(stages["dev"], "ModelsTeardown")
     needed = _calls(ROOT / "lambdas" / TEARDOWN / "handler.py")
+    assert _granted(stages["dev"], "FilesTeardown") & _granted(stages["dev"], "ModelsTeardown") >= OWN_LOG
     # Emptying a bucket deletes versions, which is another permission than the one its operation is called after.
     assert granted == OWN_LOG | needed - {"s3:DeleteObjects"} | {"s3:DeleteObject", "s3:DeleteObjectVersion"}
 
@@ -158,6 +159,41 @@ def test_jobs_reach_only_runs_and_only_training_deletes(stage: Stage) -> None:
                 assert "Condition" not in statement
             else:
                 assert all("/runs/*" in str(resource) for resource in statement["Resource"])
+
+
+def test_batch_may_pull_the_image_and_write_the_log_of_a_job(stage: Stage) -> None:
+    pull = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
+    assert _granted(stage, "JobsExecutionRole") == OWN_LOG | pull | {"ecr:GetAuthorizationToken"}
+
+
+def test_the_network_may_write_its_own_log(stages: dict[str, Stage]) -> None:
+    [statement] = _statements_of(stages["prod"], "VpcFlowLog")
+    assert set(statement["Action"]) == OWN_LOG | {"logs:DescribeLogStreams"}
+    assert "FlowLogs" in str(statement["Resource"])
+
+
+def test_the_api_may_ask_policies_and_call_its_function_for_each_route(stage: Stage) -> None:
+    assert _granted(stage, "AskPoliciesRole") == {"sagemaker:InvokeEndpoint"}
+    methods = [
+        method
+        for method in stage.resources("AWS::ApiGateway::Method").values()
+        if method["Integration"]["Type"] == "AWS_PROXY"
+    ]
+    permissions = [
+        permission["SourceArn"]["Fn::Join"][1][-1]
+        for permission in stage.resources("AWS::Lambda::Permission").values()
+        if permission["Principal"] == "apigateway.amazonaws.com"
+    ]
+    assert len(set(permissions)) == len(permissions)
+    deployed = [source for source in permissions if "test-invoke-stage" not in source]
+    assert sorted(source.split("/")[1] for source in deployed) == sorted(method["HttpMethod"] for method in methods)
+
+
+def test_an_endpoint_may_pull_its_image_read_its_model_and_write_its_log(stage: Stage) -> None:
+    pull = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
+    log = {"logs:CreateLogGroup", "logs:DescribeLogStreams"}
+    needed = OWN_LOG | log | pull | {"ecr:GetAuthorizationToken", "s3:GetObject"}
+    assert _granted(stage, "ModelRole") == needed
 
 
 def test_an_endpoint_reads_models_and_nothing_else_of_the_artifacts(stage: Stage) -> None:

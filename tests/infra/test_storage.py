@@ -99,3 +99,19 @@ def test_queues_and_topics_refuse_plain_http(stage: Stage, kind: str) -> None:
 def test_queues_and_topics_are_encrypted(stage: Stage) -> None:
     assert all(queue["SqsManagedSseEnabled"] for queue in stage.resources("AWS::SQS::Queue").values())
     assert all("KmsMasterKeyId" in topic for topic in stage.resources("AWS::SNS::Topic").values())
+
+
+def test_the_record_of_runs_is_encrypted_and_can_be_taken_back_in_time(stage: Stage) -> None:
+    table = stage.one("AWS::DynamoDB::Table")
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_s3_may_write_the_access_logs_of_both_buckets(stage: Stage) -> None:
+    allowed = [
+        statement["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::GetAtt"][0]
+        for policy in stage.resources("AWS::S3::BucketPolicy").values()
+        for statement in statements(policy)
+        if statement["Effect"] == "Allow" and statement["Principal"] == {"Service": "logging.s3.amazonaws.com"}
+    ]
+    assert sorted(name[:-8] for name in allowed) == ["Artifacts", "Input"]
