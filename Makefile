@@ -7,7 +7,7 @@ REQUIREMENTS := requirements.txt requirements-dev.txt \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format catalogue reference lock clean
+.PHONY: help setup run test bench check format catalogue reference lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -23,6 +23,9 @@ run: setup  ## take examples/cartpole through the whole pipeline on this laptop
 
 test: setup  ## every test that needs no container engine
 	@pytest $(PYTEST_ARGS)
+
+bench: setup  ## measure speed, quality, resume and memory; about 40 minutes
+	python -m benchmarks
 
 check: setup  ## every gate: formatting, types, import contracts, judges of templates and state machine
 	ruff format --check .
