@@ -7,7 +7,7 @@ REQUIREMENTS := requirements.txt requirements-dev.txt \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench check format catalogue reference lock clean
+.PHONY: help setup run test test-images bench check format catalogue reference sbom lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -23,6 +23,9 @@ run: setup  ## take examples/cartpole through the whole pipeline on this laptop
 
 test: setup  ## every test that needs no container engine
 	@pytest $(PYTEST_ARGS)
+
+test-images: setup  ## build both images and run them, with a container engine of its own
+	@tests/image/engine.sh pytest tests/image $(PYTEST_ARGS)
 
 bench: setup  ## measure speed, quality, resume and memory; about 40 minutes
 	python -m benchmarks
@@ -44,8 +47,12 @@ catalogue: setup  ## read the environments of the training image into contract/c
 reference: setup  ## write docs/reference/ from the run file's model
 	python -m cli.reference
 
-lock: setup  ## write constraints.txt from what is installed
+sbom: setup  ## write a bill of materials of each image to .cache/sbom
+	python tools/sbom.py .cache/sbom
+
+lock: setup  ## write constraints.txt from what is installed, and the images' lock files
 	pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	python tools/lock_images.py
 
 clean:  ## remove what the targets made
 	-test -x $(BIN)/rlpipe && rlpipe local down
