@@ -2,10 +2,12 @@
 
 `policy.onnx` maps `observation` (float32, or the space's integer type, `[batch, *shape]`) to `action`
 (int64 or float32, `[batch, *action_shape]`), with normalisation and action scaling inside the graph.
+Where an observation is a Dict, each of its parts is an input of its own: `observation_inputs` names them.
 `policy.json` is a `Policy`; `golden.json` a `Golden`. There is no pickle anywhere.
 
 A request is `{"observation": [...]}` and answers `{"action": ...}`, or `{"observations": [[...], ...]}` and
-answers `{"actions": [...]}`.
+answers `{"actions": [...]}`. An observation that is a Dict is a JSON object with exactly the space's keys:
+`{"observation": {"position": [0.1, 0.2], "gear": 3}}`.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict
@@ -44,6 +46,32 @@ class Space(TypedDict):
     nvec: NotRequired[Any]
 
 
+class DictSpace(TypedDict):
+    """A Gymnasium Dict as JSON: its parts by their keys, in the space's order. A part is never a Dict itself."""
+
+    type: Literal["Dict"]
+    spaces: dict[str, Space]
+
+
+ObservationSpace = Space | DictSpace
+
+
+def observation_inputs(space: ObservationSpace) -> dict[str, Space]:
+    """The inputs of `policy.onnx` that take an observation, by their names, and the space of each.
+
+    A plain space has one, `observation`. A Dict has one for each part, `observation.<key>`, in the space's order; each
+    is `[batch, *shape]` of the part. `action_mask` and `state`, where there are any, come after them.
+    """
+    if space["type"] == "Dict":
+        return {observation_input(key): part for key, part in space["spaces"].items()}
+    return {OBSERVATION_INPUT: space}
+
+
+def observation_input(key: str) -> str:
+    """The input of `policy.onnx` that takes the part of a Dict observation with this key."""
+    return f"{OBSERVATION_INPUT}.{key}"
+
+
 class Policy(TypedDict):
     """`policy.json`: all that the serving container knows of what it serves."""
 
@@ -51,14 +79,14 @@ class Policy(TypedDict):
     run_id: str
     algorithm: str
     environment: dict[str, Any]
-    observation_space: Space
+    observation_space: ObservationSpace
     action_space: Space
     versions: dict[str, str]
     verdict: dict[str, Any]
 
 
 class Golden(TypedDict):
-    """`golden.json`: observations of shape `[n, *shape]` and the actions that validation saw for them."""
+    """`golden.json`: n observations, each as a request has it, and the actions that validation saw for them."""
 
     observations: list[Any]
     actions: list[Any]

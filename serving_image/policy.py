@@ -1,7 +1,7 @@
 """A model folder as a function from observations to actions, proven at start on what validation saw."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from contract.policy import (
     OBSERVATION_INPUT,
     POLICY_DOCUMENT,
     POLICY_GRAPH,
+    Space,
 )
 from serving_image.model_folder import ModelError, golden_document, load_graph, policy_document
 from serving_image.observations import Observations, SpaceError, graph_dtype
@@ -35,7 +36,8 @@ class ServedPolicy:
     def __init__(self, folder: Path) -> None:
         self.document = policy_document(folder / POLICY_DOCUMENT)
         try:
-            self.observations = Observations(self.document["observation_space"])
+            # `policy_document` has refused every other kind of space.
+            self.observations = Observations(cast(Space, self.document["observation_space"]))
             self._action_dtype = graph_dtype(self.document["action_space"])
         except SpaceError as error:
             raise ModelError(f"{folder / POLICY_DOCUMENT} cannot be served: {error}.") from error
