@@ -1,5 +1,9 @@
 """How training goes: progress for whoever watches, and metrics.jsonl for the report.
 
+A line has `timesteps`, `seconds` of training, `mean_return`, `median_return`, `min_return`, `max_return` and
+`mean_length` of the last 100 finished episodes, and what the algorithm measured in the update, by the names of
+Stable-Baselines3 (`value_loss`, `approx_kl`, `explained_variance`, `learning_rate` and so on), `entropy` among it.
+
 A line of metrics.jsonl belongs to one update, or to the last of several small ones. When there are too many lines
 every second one is dropped, and from then on half as many are taken, so the file stays small however long the run.
 """
@@ -11,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.utils import safe_mean
 
 from contract.events import Progress
 
@@ -21,6 +24,9 @@ MIN_STEPS_PER_LINE = 400
 
 PROGRESS_SECONDS = 0.5
 """The least time between two progress events."""
+
+_ALSO = ("rollout/exploration_rate",)
+"""What belongs to the policy though Stable-Baselines3 files it under the rollout."""
 
 
 def steps_per_line(steps_per_update: int) -> int:
@@ -37,20 +43,20 @@ class MetricsLog:
         self.steps_per_line = steps_per_line
         self._lines: list[dict[str, Any]] = [line for line in lines if line["timesteps"] <= up_to]
         # Of every n-th update the first that has a line is the n-th.
-        self._every = self._update(self._lines[0]) if self._lines else 1
+        self._every = self._lines[0]["timesteps"] // steps_per_line if self._lines else 1
+
+    def wants(self, timesteps: int) -> bool:
+        """Whether the update that ends there has a line."""
+        return timesteps // self.steps_per_line % self._every == 0
 
     def add(self, line: dict[str, Any]) -> None:
         """Take the line of an update, or pass it over."""
-        if self._update(line) % self._every:
+        if not self.wants(line["timesteps"]):
             return
         self._lines.append(line)
         if len(self._lines) > MAX_LINES:
             self._every *= 2
-            self._lines = [line for line in self._lines if self._update(line) % self._every == 0]
-
-    def _update(self, line: dict[str, Any]) -> int:
-        number: int = line["timesteps"] // self.steps_per_line
-        return number
+            self._lines = [line for line in self._lines if self.wants(line["timesteps"])]
 
     def encode(self) -> bytes:
         """The file's content."""
@@ -109,10 +115,10 @@ class Metrics(BaseCallback):
             steps_per_second=round(rate, 1),
             seconds_left=round(max(self._total - done, 0) / rate, 1) if rate else 0.0,
         )
-        episodes = self._episodes()
+        episodes = self.episodes()
         if episodes:
             progress["mean_return"], progress["mean_length"] = episodes["mean_return"], episodes["mean_length"]
-        if losses := self._losses():
+        if losses := self.losses():
             progress["losses"] = losses
         return progress
 
@@ -128,24 +134,32 @@ class Metrics(BaseCallback):
         if self._begun is None or (done // each == self._told_at // each and not last) or done == self._told_at:
             return
         self._told_at = done
-        self._log.add({"timesteps": done, "seconds": round(self._seconds(), 3)} | self._episodes() | self._losses())
+        if self._log.wants(done):
+            self._log.add({"timesteps": done, "seconds": round(self._seconds(), 3)} | self.episodes() | self.losses())
 
-    def _episodes(self) -> dict[str, float]:
-        """Of the last 100 finished episodes."""
-        episodes = list(self.model.ep_info_buffer or [])
-        mean_return = float(safe_mean([episode["r"] for episode in episodes]))
+    def episodes(self) -> dict[str, float]:
+        """Returns and mean length of the last 100 finished episodes."""
+        finished = self.model.ep_info_buffer or ()
+        returns = sorted(float(episode["r"]) for episode in finished)
+        mean_return = math.fsum(returns) / len(returns) if returns else math.nan
         if not math.isfinite(mean_return):  # there are none, or the environment's rewards are no numbers
             return {}
+        middle = len(returns) // 2
         return {
             "mean_return": round(mean_return, 4),
-            "mean_length": round(float(safe_mean([episode["l"] for episode in episodes])), 2),
+            "median_return": round((returns[middle] + returns[-1 - middle]) / 2, 4),
+            "min_return": round(returns[0], 4),
+            "max_return": round(returns[-1], 4),
+            "mean_length": round(sum(int(episode["l"]) for episode in finished) / len(returns), 2),
         }
 
-    def _losses(self) -> dict[str, float]:
+    def losses(self) -> dict[str, float]:
         """What the algorithm measured in its last update, as far as it is a number."""
-        measured = self.model.logger.name_to_value.items()
-        return {
-            name.removeprefix("train/"): float(f"{value:.6g}")
-            for name, value in measured
-            if name.startswith("train/") and math.isfinite(value)
+        measured = {
+            name.partition("/")[2]: float(f"{value:.6g}")
+            for name, value in self.model.logger.name_to_value.items()
+            if (name.startswith("train/") or name in _ALSO) and math.isfinite(value)
         }
+        if "entropy_loss" in measured:
+            measured["entropy"] = 0.0 - measured["entropy_loss"]
+        return measured

@@ -12,7 +12,7 @@ from contract.events import Ended, Progress, Started
 from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, run, small_plan
 from training_image.trainer import charts
 from training_image.trainer.bar import BarReporter
-from training_image.trainer.metrics import MAX_LINES, PROGRESS_SECONDS, MetricsLog
+from training_image.trainer.metrics import MAX_LINES, PROGRESS_SECONDS, Metrics, MetricsLog
 from training_image.trainer.reporting import LineReporter, by_hand
 
 
@@ -51,6 +51,33 @@ def test_metrics_of_a_resumed_run_equal_those_of_an_uninterrupted_one(tmp_path: 
     run(plan, tmp_path / "cut")
     whole, cut = ([line | {"seconds": 0} for line in lines_of(tmp_path / name)] for name in ("whole", "cut"))
     assert cut == whole
+
+
+def test_a_line_tells_how_returns_are_spread_and_what_the_update_measured(tmp_path: Path) -> None:
+    run(small_plan(), tmp_path)
+    for line in lines_of(tmp_path):
+        assert line["min_return"] < line["median_return"] < line["max_return"]
+        assert line["min_return"] < line["mean_return"] < line["max_return"]
+        assert line["entropy"] == -line["entropy_loss"] > 0
+        measured = {"approx_kl", "explained_variance", "learning_rate", "policy_gradient_loss", "value_loss"}
+        assert measured <= set(line)
+
+
+def test_a_line_of_dqn_tells_how_much_it_still_explores(tmp_path: Path) -> None:
+    run(small_plan(algorithm="dqn", timesteps=2000, learning_starts=100, exploration_fraction=1.0), tmp_path)
+    rates = [line["exploration_rate"] for line in lines_of(tmp_path)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > rates[-1]
+
+
+@pytest.mark.parametrize(("returns", "median"), [([3.0, 1.0, 2.0], 2.0), ([4.0, 1.0, 2.0, 3.0], 2.5), ([7.0], 7.0)])
+def test_the_median_is_the_middle_or_between_the_two_middle_ones(returns: list[float], median: float) -> None:
+    class Model:
+        ep_info_buffer = [{"r": value, "l": 10} for value in returns]  # noqa: RUF012
+
+    metrics = Metrics(MetricsLog(steps_per_line=1), seed=0, total=1, seconds=lambda: 0.0, progress=lambda _: None)
+    metrics.model = Model()  # type: ignore[assignment]
+    assert metrics.episodes()["median_return"] == median
 
 
 def test_a_long_run_has_a_short_evenly_spaced_file() -> None:
