@@ -50,19 +50,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_physical_name",
         "_cw_metric_alarm_record",
     ),
-    "services.cloudwatch": (
-        "_alarms",
-        "_calc_stats",
-        "_dims_key",
-        "_dispatch_alarm_actions",
-        "_evaluate_alarm",
-        "_evaluate_all_alarms",
-        "_evaluate_parent_alarms",
-        "_metrics",
-        "_put_metric_data",
-        "_record_history",
-        "_stat_value",
-    ),
+    "services.cloudwatch": ("_put_metric_data",),
     "services.cloudwatch_logs": ("_log_groups", "_create_log_group", "_create_log_stream", "_put_log_events"),
     "services.ec2": ("_addresses", "_nat_gateways"),
     "services.ecr": ("_describe_images",),
@@ -260,22 +248,9 @@ def name_versions_in_events() -> None:
 
 def put_metric(namespace: str, name: str, value: float, unit: str, dimensions: dict[str, str]) -> None:
     """Publish one datum of a service's own CloudWatch metric."""
-    put_metrics(namespace, [(name, unit, dimensions, {value: 1})])
-
-
-def put_metrics(namespace: str, data: list[tuple[str, str, dict[str, str], dict[float, int]]]) -> None:
-    """Publish a service's own CloudWatch metrics: name, unit, dimensions, and how often each value was seen."""
-    listed = [
-        {
-            "MetricName": name,
-            "Unit": unit,
-            "Dimensions": [{"Name": key, "Value": item} for key, item in dimensions.items()],
-            "Values": list(seen),
-            "Counts": list(seen.values()),
-        }
-        for name, unit, dimensions, seen in data
-    ]
-    private("services.cloudwatch", "_put_metric_data")({}, {"Namespace": namespace, "MetricData": listed}, False, True)
+    named = [{"Name": key, "Value": item} for key, item in dimensions.items()]
+    datum = {"MetricName": name, "Value": value, "Unit": unit, "Dimensions": named}
+    private("services.cloudwatch", "_put_metric_data")({}, {"Namespace": namespace, "MetricData": [datum]}, False, True)
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------

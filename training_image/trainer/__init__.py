@@ -5,5 +5,5 @@ Training      plan, hyperparameters, algorithms (reinforce, q_learning), environ
 Surviving     segments, state, replay, checkpoints, storage, stopping, supervisor, watchdog
 Telling       metrics, evaluations, reporting (bar), command, errors
 Judging       model, graph (heads), export, served, evaluation, judging, validation
-Packing       archive, report, charts, rendering, spaces
+Packing       archive, report (page, curves, advice), rendering, spaces
 """

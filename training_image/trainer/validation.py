@@ -9,6 +9,7 @@ import numpy as np
 
 from contract.events import Validated
 from contract.layout import (
+    EVALUATIONS,
     GOLDEN,
     METRICS,
     MODEL,
@@ -21,7 +22,7 @@ from contract.layout import (
 from contract.policy import GOLDEN_DOCUMENT, POLICY_DOCUMENT, POLICY_GRAPH, Golden, Policy
 from contract.run import ResolvedRun
 from contract.verdict import Verdict
-from training_image.trainer import archive, judging, model, report
+from training_image.trainer import archive, judging, model
 from training_image.trainer.errors import UsageError
 from training_image.trainer.evaluation import HELD_OUT_SEEDS, Episodes, play
 from training_image.trainer.export import to_onnx
@@ -126,19 +127,22 @@ def _policy(run: ResolvedRun, policy: TrainedPolicy, verdict: Verdict) -> Policy
 
 
 def _report(run: ResolvedRun, storage: Storage, verdict: Verdict, episodes: Episodes, policy: TrainedPolicy) -> str:
-    curves, summaries = {}, {}
-    for seed in run.specification.seeds:
-        folder = storage.below(seed_folder(seed))
-        curves[seed] = [json.loads(line) for line in (folder.read(METRICS) or b"").splitlines()]
-        summaries[seed] = json.loads(folder.read(TRAINING_SUMMARY) or b"{}")
-    return report.render(
+    from training_image.trainer.report.page import render
+
+    seeds = {seed: storage.below(seed_folder(seed)) for seed in run.specification.seeds}
+    return render(
         run,
         verdict,
-        returns=episodes.returns.tolist(),
-        curves=curves,
-        summaries=summaries,
+        returns={"this policy": episodes.returns.tolist()},
+        metrics={seed: _lines(folder.read(METRICS)) for seed, folder in seeds.items()},
+        evaluations={seed: _lines(folder.read(EVALUATIONS)) for seed, folder in seeds.items()},
+        summaries={seed: json.loads(folder.read(TRAINING_SUMMARY) or b"{}") for seed, folder in seeds.items()},
         document=policy.document,
     )
+
+
+def _lines(document: bytes | None) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (document or b"").splitlines()]
 
 
 def _json(document: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""metrics.jsonl, progress, and how they look to a person."""
+"""metrics.jsonl and progress, and how they look to a person."""
 
 import io
 import json
@@ -10,7 +10,6 @@ import pytest
 
 from contract.events import Ended, Progress, Started
 from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, run, small_plan
-from training_image.trainer import charts
 from training_image.trainer.bar import BarReporter
 from training_image.trainer.metrics import MAX_LINES, PROGRESS_SECONDS, Metrics, MetricsLog
 from training_image.trainer.reporting import LineReporter, by_hand
@@ -167,22 +166,3 @@ def test_a_terminal_gets_a_bar_with_speed_return_and_time_left() -> None:
     assert "a warning" in shown
     for part in ("500/1,000", "1,234 steps/s", "mean return 21.2", "0:00:03 left", "━"):
         assert part in shown
-
-
-def test_charts_place_values_on_their_scales() -> None:
-    drawn = charts.lines({"a": [(0, 0), (100, 50)]}, x_label="x", y_label="y", threshold=100)
-    left, right = (float(pair.split(",")[1]) for pair in drawn.split('points="')[1].split('"')[0].split())
-    assert left > right, "a higher value lies further up"
-    assert 'class="threshold"' in drawn
-    bars = charts.histogram([1.0, 1.0, 2.0], x_label="x", y_label="y")
-    assert [part.split("<")[0] for part in bars.split("<title>")[1:]] == ["2", "1"]
-
-
-@pytest.mark.parametrize("values", [[500.0] * 100, [0.0, 1e-9], [-1e6, 1e6]])
-def test_charts_take_any_values(values: list[float]) -> None:
-    assert charts.histogram(values, x_label="x", y_label="y", threshold=475.0).count("<rect") >= 1
-    assert "<polyline" in charts.lines({"a": list(enumerate(values))}, x_label="x", y_label="y")
-
-
-def test_charts_escape_what_they_are_given() -> None:
-    assert "<script>" not in charts.lines({"<script>": [(0, 0)]}, x_label="<script>", y_label="y")
