@@ -1,7 +1,8 @@
 """A run in plain lines, for pipes and logs: what is new since the last look."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from cli.output import duration
 from cli.progress import SeedProgress
@@ -62,6 +63,16 @@ def progress_line(seed: SeedProgress) -> str:
     return ", ".join(parts)
 
 
+def metrics_line(event: Mapping[str, Any]) -> str:
+    """A line of metrics in words, or what it says is wrong."""
+    if "reason" in event:
+        return str(event["reason"])
+    named = [metric["Name"] for directive in event["_aws"]["CloudWatchMetrics"] for metric in directive["Metrics"]]
+    values = {name: event[name] for name in named}
+    means = {name: sum(it) / len(it) if isinstance(it, list) else it for name, it in values.items()}
+    return "metrics: " + ", ".join(f"{name} {mean:.4g}" for name, mean in means.items())
+
+
 def log_text(message: str) -> str:
     """A line of a container's log for people: an event in words, plain text as it is."""
     event = decode(message)
@@ -75,6 +86,8 @@ def log_text(message: str) -> str:
         return progress_line(seed)
     if event["event"] == "checkpoint":
         return f"checkpoint at step {event['timesteps']:,}"
+    if event["event"] == "metrics":
+        return metrics_line(event)
     if event["event"] == "validated":
         return f"{'passed' if event['passed'] else 'did not pass'}: {event['reason']}"
     return f"ends with exit code {event['exit_code']}: {event['reason']}"

@@ -175,6 +175,17 @@ class AlertsSettings(_Section):
     )
 
 
+class MetricsSettings(_Section):
+    """What trainings tell CloudWatch."""
+
+    every_seconds: int = Field(
+        default=60,
+        ge=1,
+        le=900,
+        description="Seconds between two values of a training's metrics; CloudWatch keeps one a minute.",
+    )
+
+
 class ApiSettings(_Section):
     """The HTTP API."""
 
@@ -244,6 +255,7 @@ class Settings(_Section):
     images: ImagesSettings = Field(default_factory=ImagesSettings)
     functions: FunctionsSettings = Field(default_factory=FunctionsSettings)
     alerts: AlertsSettings = Field(default_factory=AlertsSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
 
     @model_validator(mode="after")

@@ -48,6 +48,13 @@ class Validated(TypedDict):
     reason: str
 
 
+class Measured(TypedDict):
+    """What CloudWatch makes metrics of; its other members are those of `contract.metrics.embedded`."""
+
+    event: Literal["metrics"]
+    seed: NotRequired[int]
+
+
 class Ended(TypedDict):
     """A container ends its work: why, in words, and with which exit code of `contract.outcomes.ExitCode`."""
 
@@ -56,7 +63,7 @@ class Ended(TypedDict):
     reason: str
 
 
-Event = Started | Progress | Checkpointed | Validated | Ended
+Event = Started | Progress | Checkpointed | Measured | Validated | Ended
 
 
 def encode(event: Event) -> str:

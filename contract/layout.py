@@ -34,6 +34,11 @@ def run_id_of(bucket: str, key: str, version_id: str) -> str:
     return f"{experiment_of(key)}-{digest[:_DIGEST]}"
 
 
+def experiment_of_run(run_id: str) -> str:
+    """The experiment that a run belongs to."""
+    return run_id.rpartition("-")[0] or run_id
+
+
 def error_key(key: str) -> str:
     """Where the reasons of a refusal lie: beside the refused object."""
     return key + ERROR_SUFFIX

@@ -14,6 +14,7 @@ import logging
 import queue
 import sys
 import threading
+import time
 import types
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -51,7 +52,13 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_cw_metric_alarm_record",
     ),
     "services.cloudwatch": ("_put_metric_data",),
-    "services.cloudwatch_logs": ("_log_groups", "_create_log_group", "_create_log_stream", "_put_log_events"),
+    "services.cloudwatch_logs": (
+        "_append_log_events",
+        "_create_log_group",
+        "_create_log_stream",
+        "_log_groups",
+        "_put_log_events",
+    ),
     "services.ec2": ("_addresses", "_nat_gateways"),
     "services.ecr": ("_describe_images",),
     "services.eventbridge": ("_dispatch_event", "_put_events"),
@@ -248,8 +255,15 @@ def name_versions_in_events() -> None:
 
 def put_metric(namespace: str, name: str, value: float, unit: str, dimensions: dict[str, str]) -> None:
     """Publish one datum of a service's own CloudWatch metric."""
+    put_metric_values(namespace, name, [value], unit, dimensions, at=time.time())
+
+
+def put_metric_values(
+    namespace: str, name: str, values: list[float], unit: str, dimensions: dict[str, str], *, at: float
+) -> None:
+    """Publish values of one CloudWatch metric, of the time `at`, in seconds since 1970."""
     named = [{"Name": key, "Value": item} for key, item in dimensions.items()]
-    datum = {"MetricName": name, "Value": value, "Unit": unit, "Dimensions": named}
+    datum = {"MetricName": name, "Values": values, "Unit": unit, "Dimensions": named, "Timestamp": at}
     private("services.cloudwatch", "_put_metric_data")({}, {"Namespace": namespace, "MetricData": [datum]}, False, True)
 
 
@@ -273,6 +287,17 @@ def put_log_events(group: str, stream: str, events: list[tuple[int, str]]) -> No
     listed = [{"timestamp": at, "message": message} for at, message in events]
     request = {"logGroupName": group, "logStreamName": stream, "logEvents": listed}
     private("services.cloudwatch_logs", "_put_log_events")(request)
+
+
+def watch_log_events(see: Callable[[list[str]], None]) -> None:
+    """Call `see` with the messages of all log events, after they are stored."""
+    append = private("services.cloudwatch_logs", "_append_log_events")
+
+    def append_and_tell(stream: Any, events: list[dict[str, Any]]) -> None:
+        append(stream, events)
+        see([event["message"] for event in events])
+
+    replace("services.cloudwatch_logs", "_append_log_events", append_and_tell)
 
 
 # --- CloudFormation ---------------------------------------------------------------------------------------------------

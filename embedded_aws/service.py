@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from embedded_aws import apigateway, callbacks, cloudformation, hooks, sagemaker
+from embedded_aws import apigateway, callbacks, cloudformation, embedded_metrics, hooks, sagemaker
 from embedded_aws.batch import Batch, BatchError
 from embedded_aws.clients import s3
 from embedded_aws.images import is_asset
@@ -65,6 +65,7 @@ def install(settings: Settings, groups: Groups) -> None:
     hooks.know_images(engine.has_tag if engine else lambda tag: is_asset(tag, settings.assemblies))
     hooks.report_lambda_errors_as_aws_does()
     hooks.name_versions_in_events()
+    embedded_metrics.install()
     threading.Thread(target=hooks.deliver_events, name="events", daemon=True).start()
     threading.Thread(target=_warm_up, args=(settings,), name="warm-up", daemon=True).start()
 

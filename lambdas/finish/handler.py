@@ -131,8 +131,13 @@ def _log_tail(job_ids: list[str]) -> list[str]:
             )["events"]
         except _logs.exceptions.ResourceNotFoundException:
             continue  # the container never started, so it never wrote
-        lines += [event["message"] for event in events]
+        lines += [event["message"] for event in events if not _is_metrics(event["message"])]
     return lines
+
+
+def _is_metrics(line: str) -> bool:
+    event = decode(line)
+    return event is not None and event["event"] == "metrics"
 
 
 def _with_last_words(reason: str, log_tail: list[str]) -> str:

@@ -9,6 +9,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from config.settings import JobSettings, Settings, gpus_of
+from contract.metrics import SECONDS_VARIABLE, STAGE_VARIABLE
 from contract.outcomes import ExitCode
 from stacks.constructs.base import log_group
 from stacks.constructs.image import image
@@ -21,6 +22,7 @@ class Jobs(Construct):
         self, scope: Construct, construct_id: str, *, settings: Settings, artifacts_bucket: s3.IBucket
     ) -> None:
         super().__init__(scope, construct_id)
+        self._metrics = {STAGE_VARIABLE: settings.stage, SECONDS_VARIABLE: str(settings.metrics.every_seconds)}
         self._image = image(self, "Image", name="training", settings=settings)
         self.log_group: logs.ILogGroup = log_group(self, "Log", settings=settings)
         self._execution_role = iam.Role(
@@ -81,7 +83,7 @@ class Jobs(Construct):
                 cpu=job.vcpus,
                 memory=cdk.Size.mebibytes(job.memory_mib),
                 gpu=gpus_of(job) or None,
-                environment={"RLPIPE_PRICE_PER_HOUR": f"{job.price_per_hour:g}"},
+                environment={"RLPIPE_PRICE_PER_HOUR": f"{job.price_per_hour:g}", **self._metrics},
                 job_role=role,
                 execution_role=self._execution_role,
                 logging=ecs.LogDriver.aws_logs(stream_prefix=construct_id.lower(), log_group=self.log_group),

@@ -21,7 +21,11 @@ def test_jobs_have_the_size_and_the_limits_of_the_settings(stage: Stage, definit
         assert size == {key: value for key, value in expected.items() if value != "0"}
         assert definitions[name]["Timeout"] == {"AttemptDurationSeconds": job.timeout_hours * 3600}
         assert definitions[name]["RetryStrategy"]["Attempts"] == job.attempts
-        assert container["Environment"] == [{"Name": "RLPIPE_PRICE_PER_HOUR", "Value": f"{job.price_per_hour:g}"}]
+        assert {item["Name"]: item["Value"] for item in container["Environment"]} == {
+            "RLPIPE_PRICE_PER_HOUR": f"{job.price_per_hour:g}",
+            "RLPIPE_STAGE": stage.settings.stage,
+            "RLPIPE_METRICS_SECONDS": "1" if stage.settings.stage == "local" else "60",
+        }
 
 
 def test_only_an_interruption_is_retried(definitions: dict[str, Properties]) -> None:

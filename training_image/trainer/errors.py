@@ -7,3 +7,7 @@ class UsageError(Exception):
 
 class TrainingError(Exception):
     """Training cannot go on; the message says why."""
+
+
+class NotFiniteError(TrainingError):
+    """A loss or a weight is NaN or infinite."""

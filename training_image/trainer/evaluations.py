@@ -43,6 +43,11 @@ class Evaluations(BaseCallback):
         """The file's content."""
         return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in self._lines)
 
+    @property
+    def newest(self) -> float | None:
+        """Mean return of the newest evaluation."""
+        return self._lines[-1]["mean_return"] if self._lines else None
+
     def _on_step(self) -> bool:
         return True
 

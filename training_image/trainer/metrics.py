@@ -11,12 +11,13 @@ every second one is dropped, and from then on half as many are taken, so the fil
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from contract.events import Progress
+from training_image.trainer.telemetry import Telemetry
 
 MAX_LINES = 2000
 MIN_STEPS_PER_LINE = 400
@@ -58,13 +59,18 @@ class MetricsLog:
             self._every *= 2
             self._lines = [line for line in self._lines if self.wants(line["timesteps"])]
 
+    @property
+    def lines(self) -> Sequence[Mapping[str, Any]]:
+        """The lines so far."""
+        return self._lines
+
     def encode(self) -> bytes:
         """The file's content."""
         return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in self._lines)
 
 
 class Metrics(BaseCallback):
-    """Fills a `MetricsLog` and tells `progress` twice a second how training goes."""
+    """Fills a `MetricsLog`, tells `progress` twice a second how training goes, and `telemetry` when that is due."""
 
     def __init__(
         self,
@@ -74,9 +80,11 @@ class Metrics(BaseCallback):
         total: int,
         seconds: Callable[[], float],
         progress: Callable[[Progress], None],
+        telemetry: Telemetry,
     ) -> None:
         """`seconds` gives the seconds of training so far, over all attempts."""
         super().__init__()
+        self._telemetry = telemetry
         self._log = log
         self._seed = seed
         self._total = total
@@ -91,17 +99,21 @@ class Metrics(BaseCallback):
         if now - self._told >= PROGRESS_SECONDS:
             self._told = now
             self._progress(self.snapshot())
+            if self._telemetry.is_due:
+                self._telemetry.tell(self._line(), self._returns())
         return True
 
     def _on_rollout_start(self) -> None:
         if self._begun is None:  # only now is a resumed model where it was
             self._begun = self._told = time.monotonic()
             self._begun_at = self._told_at = self.model.num_timesteps
+            self._telemetry.begin(self._begun_at)
         self._take()
 
     def _on_training_end(self) -> None:
         self._take(last=True)
         self._progress(self.snapshot())
+        self._telemetry.tell(self._line(), self._returns())
 
     def snapshot(self) -> Progress:
         """Where training stands."""
@@ -135,12 +147,19 @@ class Metrics(BaseCallback):
             return
         self._told_at = done
         if self._log.wants(done):
-            self._log.add({"timesteps": done, "seconds": round(self._seconds(), 3)} | self.episodes() | self.losses())
+            self._log.add(self._line())
+
+    def _line(self) -> dict[str, Any]:
+        steps = {"timesteps": self.model.num_timesteps, "seconds": round(self._seconds(), 3)}
+        return steps | self.episodes() | self.losses()
+
+    def _returns(self) -> list[float]:
+        """Of the last 100 finished episodes, from the least to the best."""
+        return sorted(float(episode["r"]) for episode in self.model.ep_info_buffer or ())
 
     def episodes(self) -> dict[str, float]:
         """Returns and mean length of the last 100 finished episodes."""
-        finished = self.model.ep_info_buffer or ()
-        returns = sorted(float(episode["r"]) for episode in finished)
+        returns = self._returns()
         mean_return = math.fsum(returns) / len(returns) if returns else math.nan
         if not math.isfinite(mean_return):  # there are none, or the environment's rewards are no numbers
             return {}
@@ -150,7 +169,7 @@ class Metrics(BaseCallback):
             "median_return": round((returns[middle] + returns[-1 - middle]) / 2, 4),
             "min_return": round(returns[0], 4),
             "max_return": round(returns[-1], 4),
-            "mean_length": round(sum(int(episode["l"]) for episode in finished) / len(returns), 2),
+            "mean_length": round(sum(episode["l"] for episode in self.model.ep_info_buffer or ()) / len(returns), 2),
         }
 
     def losses(self) -> dict[str, float]:

@@ -62,6 +62,16 @@ class Limits:
         """Seconds of training so far, over all attempts."""
         return self._before + time.monotonic() - self._started
 
+    @property
+    def cost(self) -> float:
+        """US dollars of training so far."""
+        return self.seconds / 3600 * self._price
+
+    @property
+    def cost_share(self) -> float | None:
+        """How much of the cost limit is used; None without one."""
+        return None if self._max_cost is None else self.cost / self._max_cost
+
     def stop(self) -> Stop | None:
         """Why to stop, once a limit is reached."""
         hours = self.seconds / 3600

@@ -6,7 +6,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from training_image.trainer.errors import TrainingError
+from training_image.trainer.errors import NotFiniteError
 from training_image.trainer.stopping import Limits, Signals, Stop
 
 
@@ -37,11 +37,11 @@ def check_finite(model: BaseAlgorithm) -> None:
     """Look at the losses of the last update and at every weight.
 
     Raises:
-        TrainingError: when one is NaN or infinite.
+        NotFiniteError: when one is NaN or infinite.
     """
     for name, value in model.logger.name_to_value.items():
         if name.startswith("train/") and name.endswith("loss") and not math.isfinite(value):
-            raise TrainingError(f"{name.removeprefix('train/')} is {value} after {model.num_timesteps} steps")
+            raise NotFiniteError(f"{name.removeprefix('train/')} is {value} after {model.num_timesteps} steps")
     for name, weights in model.policy.state_dict().items():
         if not torch.isfinite(weights).all():
-            raise TrainingError(f"weights {name} are no longer finite after {model.num_timesteps} steps")
+            raise NotFiniteError(f"weights {name} are no longer finite after {model.num_timesteps} steps")

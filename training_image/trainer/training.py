@@ -14,11 +14,12 @@ from torch.distributions import Distribution
 
 from contract.events import Checkpointed, Ended, Progress, Started
 from contract.layout import CHECKPOINTS, EVALUATIONS, METRICS, MODEL
+from contract.metrics import LOSS_NOT_FINITE
 from contract.outcomes import ExitCode
 from training_image.trainer import algorithms, environments, images, model
 from training_image.trainer.checkpoints import Checkpoint, Checkpoints
 from training_image.trainer.command import leave
-from training_image.trainer.errors import UsageError
+from training_image.trainer.errors import NotFiniteError, UsageError
 from training_image.trainer.evaluations import Evaluations
 from training_image.trainer.fast import describe
 from training_image.trainer.metrics import Metrics, MetricsLog, steps_per_line
@@ -31,6 +32,7 @@ from training_image.trainer.stopping import Limits, Signals, Stop
 from training_image.trainer.storage import Storage
 from training_image.trainer.summary import Summary
 from training_image.trainer.supervisor import Supervisor, check_finite
+from training_image.trainer.telemetry import Telemetry
 from training_image.trainer.watchdog import Watchdog
 
 
@@ -72,10 +74,12 @@ def train(plan: Plan, storage: Storage, reporter: Reporter, signals: Signals) ->
 
         del resume  # a large replay buffer need not be in memory twice
         minutes = plan.specification.limits.stuck_minutes
-        with Watchdog(math.inf if minutes is None else 60 * minutes, give_up) as watchdog:
+        with Watchdog(math.inf if minutes is None else 60 * minutes, give_up, training.silence) as watchdog:
             stop = training.run(watchdog)
     except Exception as error:
         progress = training.progress if training else None
+        if training and isinstance(error, NotFiniteError):
+            training.not_finite(str(error))
         exit_code = ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.FAILED
         summary.end(exit_code, str(error) or repr(error), limits.seconds, progress)
         raise
@@ -128,12 +132,16 @@ class _Training:
             document=storage.read(EVALUATIONS) if resume else None,
             up_to=resume.timesteps if resume else 0,
         )
+        self._telemetry = Telemetry(
+            plan, reporter.report, limits, lines=self._metrics_log.lines, evaluation=lambda: self._evaluations.newest
+        )
         self._metrics = Metrics(
             self._metrics_log,
             seed=plan.seed,
             total=plan.specification.timesteps,
             seconds=lambda: limits.seconds,
             progress=reporter.report,
+            telemetry=self._telemetry,
         )
         self._latest: tuple[int, Parts] | None = None
         self._stored_at = time.monotonic()
@@ -172,6 +180,14 @@ class _Training:
         """Let what is being written in the background be written."""
         self._replay.close()
 
+    def silence(self, seconds: float) -> None:
+        """There was no step for so long."""
+        self._telemetry.silence(seconds, self.model.num_timesteps)
+
+    def not_finite(self, reason: str) -> None:
+        """A loss or a weight is no number any more."""
+        self._telemetry.trouble(LOSS_NOT_FINITE, 1, self.model.num_timesteps, reason)
+
     @property
     def progress(self) -> Progress | None:
         """Where training stands; None before it began."""
@@ -205,6 +221,7 @@ class _Training:
         about = {"identity": self._plan.identity, "seconds": round(self._limits.seconds, 3)}
         if self._checkpoints.store(timesteps, parts, about, self._replay.blocks(parts)):
             self._reporter.report(Checkpointed(event="checkpoint", seed=self._plan.seed, timesteps=timesteps))
+        self._telemetry.stored()
         self._stored_at = time.monotonic()
 
 

@@ -11,13 +11,16 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 
 class Watchdog(BaseCallback):
-    """Calls `bark`, in a thread of its own, once no step was taken for so many seconds. Watches between enter and
-    exit."""
+    """Calls `bark`, in a thread of its own, once no step was taken for so many seconds; until then it tells `watch`,
+    every few seconds, for how many there was none. Watches between enter and exit."""
 
-    def __init__(self, seconds: float, bark: Callable[[str], None]) -> None:
+    def __init__(
+        self, seconds: float, bark: Callable[[str], None], watch: Callable[[float], None] = lambda _: None
+    ) -> None:
         super().__init__()
         self._seconds = seconds
         self._bark = bark
+        self._tell = watch
         self._last = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -40,6 +43,7 @@ class Watchdog(BaseCallback):
     def _watch(self) -> None:
         while not self._over.wait(min(self._seconds / 4, 5)):
             silent = time.monotonic() - self._last
+            self._tell(silent)
             if silent >= self._seconds:
                 self._bark(
                     f"no progress: not one step in {silent / 60:.3g} minutes, after {self.num_timesteps:,} steps"

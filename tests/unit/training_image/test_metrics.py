@@ -74,7 +74,14 @@ def test_the_median_is_the_middle_or_between_the_two_middle_ones(returns: list[f
     class Model:
         ep_info_buffer = [{"r": value, "l": 10} for value in returns]  # noqa: RUF012
 
-    metrics = Metrics(MetricsLog(steps_per_line=1), seed=0, total=1, seconds=lambda: 0.0, progress=lambda _: None)
+    metrics = Metrics(
+        MetricsLog(steps_per_line=1),
+        seed=0,
+        total=1,
+        seconds=lambda: 0.0,
+        progress=lambda _: None,
+        telemetry=None,  # type: ignore[arg-type]
+    )
     metrics.model = Model()  # type: ignore[assignment]
     assert metrics.episodes()["median_return"] == median
 

@@ -1,0 +1,88 @@
+"""CloudWatch makes metrics of log lines that follow the embedded metric format.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from embedded_aws.embedded_metrics import extract
+from tests.unit.embedded_aws.instance import Instance, unique
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """The example of the specification."""
+    directive = {
+        "Namespace": "lambda-function-metrics",
+        "Dimensions": [["functionVersion"]],
+        "Metrics": [{"Name": "time", "Unit": "Milliseconds", "StorageResolution": 60}],
+    }
+    return {
+        "_aws": {"Timestamp": 1574109732004, "CloudWatchMetrics": [directive | changes.pop("directive", {})]},
+        "functionVersion": "$LATEST",
+        "time": 100,
+        "requestId": "989ffbf8-9ace-4817-a57c-e4dd734019ee",
+        **changes,
+    }
+
+
+def test_a_metric_has_the_values_dimensions_and_time_of_its_line() -> None:
+    [datum] = extract(json.dumps(document()))
+    assert (datum.namespace, datum.name, datum.unit) == ("lambda-function-metrics", "time", "Milliseconds")
+    assert (datum.values, datum.dimensions, datum.at) == ([100.0], {"functionVersion": "$LATEST"}, 1574109732.004)
+
+
+def test_each_set_of_dimensions_is_a_metric_of_its_own() -> None:
+    line = document(directive={"Dimensions": [["functionVersion"], ["functionVersion", "requestId"]]})
+    assert [list(datum.dimensions) for datum in extract(json.dumps(line))] == [
+        ["functionVersion"],
+        ["functionVersion", "requestId"],
+    ]
+
+
+def test_a_metric_may_have_many_values() -> None:
+    [datum] = extract(json.dumps(document(time=[1, 2.5, 3])))
+    assert datum.values == [1.0, 2.5, 3.0]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "plain text about _aws",
+        '{"event":"progress"}',
+        'before {"_aws":{}}',
+        json.dumps(document(time="fast")),
+        json.dumps(document(time=[0] * 101)),
+        json.dumps(document(functionVersion=3)),
+        json.dumps(document(directive={"Dimensions": [["unknown"]]})),
+        json.dumps(document(directive={"Metrics": [{"Name": "unknown"}]})),
+        json.dumps({"_aws": []}),
+        json.dumps(["_aws"]),
+    ],
+)
+def test_a_line_that_does_not_follow_it_makes_no_metric(message: str) -> None:
+    assert list(extract(message)) == []
+
+
+def test_what_is_written_to_a_log_is_a_metric_at_once(aws: Instance) -> None:
+    group, stream, now = unique("group"), "stream", int(time.time() * 1000)
+    logs, cloudwatch = aws.client("logs"), aws.client("cloudwatch")
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    line = document(time=[100, 300], functionVersion=group)
+    line["_aws"]["Timestamp"] = now
+    event = {"timestamp": now, "message": json.dumps(line)}
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
+    [found] = cloudwatch.get_metric_statistics(
+        Namespace="lambda-function-metrics",
+        MetricName="time",
+        Dimensions=[{"Name": "functionVersion", "Value": group}],
+        StartTime=now / 1000 - 60,
+        EndTime=now / 1000 + 60,
+        Period=300,
+        Statistics=["Average", "Minimum", "Maximum", "SampleCount"],
+    )["Datapoints"]
+    assert (found["Average"], found["Minimum"], found["Maximum"], found["SampleCount"]) == (200, 100, 300, 2)
