@@ -73,6 +73,11 @@ class RunLayout:
         return f"{self.prefix}/{VERDICT}"
 
     @property
+    def episodes(self) -> str:
+        """Every episode that was played for the verdict (`contract.episodes.EpisodesDocument`)."""
+        return f"{self.prefix}/{EPISODES}"
+
+    @property
     def report(self) -> str:
         return f"{self.prefix}/{REPORT}"
 
@@ -93,6 +98,7 @@ class RunLayout:
 # Below, paths relative to a run's prefix; the containers are given the prefix as a URI or a local folder.
 SPECIFICATION = "run.json"
 VERDICT = "validation/verdict.json"
+EPISODES = "validation/episodes.json"
 REPORT = "validation/report.html"
 GOLDEN = "validation/golden.json"
 MODEL_ARCHIVE = "model.tar.gz"

@@ -85,6 +85,16 @@ class ValidationSection(_Section):
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
         default=0.95, description="How sure it must be: the lower end of this interval must reach min_return."
     )
+    compare_to_champion: bool = Field(
+        default=True,
+        description="Whether the policy that serves at the endpoint plays the same episodes, and the new one is "
+        "deployed only if it is not worse.",
+    )
+    margin: Annotated[float, Field(ge=0)] = Field(
+        default=0,
+        description="How much lower than the champion's the mean return may be, in units of the return: with "
+        "`confidence` the difference must be at least minus this. 0 promotes only what is shown to be as good.",
+    )
 
 
 class EvaluationSection(_Section):

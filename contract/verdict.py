@@ -1,24 +1,74 @@
 """What validation says of a policy; written to `verdict.json` and read by the state machine."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
+Rule = Literal["min_return", "champion", "champion differs", "champion missing"]
+"""`min_return`: the policy's own returns decided. `champion`: the comparison with the policy that serves. The others:
+it could not be compared, since its spaces are others, or its files are not there."""
 
-class Verdict(BaseModel):
-    """The decision, the rule that made it, and the evidence."""
 
+class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    passed: bool
-    reason: str = Field(description="One sentence: which rule decided, with its figures.")
-    seed: int = Field(description="The training seed whose policy was chosen.")
-    episodes: int = Field(description="Held-out episodes the decision rests on.")
+
+class Figures(_Model):
+    """A policy over a set of held-out episodes. Intervals are bootstrap intervals at the verdict's confidence."""
+
+    episodes: int = Field(description="Held-out episodes that these figures rest on.")
     mean_return: float
+    mean_interval: tuple[float, float]
+    iqm_return: float = Field(description="Interquartile mean: of the half of the returns in the middle.")
+    iqm_interval: tuple[float, float]
     std_return: float
     min_episode_return: float
     max_episode_return: float
+    worst_decile: float = Field(description="Mean return of the worst tenth of the episodes.")
     mean_length: float
+    max_length: int
+    truncation_rate: float = Field(description="Share of episodes that a limit of time ended.")
+    failure_rate: float = Field(
+        description="Share of episodes that the environment calls a failure, or where it does not say, "
+        "whose return is below min_return."
+    )
+
+
+class Comparison(Figures):
+    """The champion on the judging episodes, and the chosen policy's lead over it, episode by episode."""
+
+    run_id: str = Field(description="The run that the champion comes from.")
+    endpoint: str
+    difference: float = Field(description="Mean of the chosen policy's return minus the champion's.")
+    difference_interval: tuple[float, float]
+    difference_lower_bound: float = Field(description="Lower end of the one-sided interval of the difference.")
+    margin: float = Field(description="The lower bound had to reach minus this.")
+    probability_of_improvement: float = Field(
+        description="Share of the episodes in which the chosen policy does better; a tie counts half."
+    )
+    probability_interval: tuple[float, float]
+
+
+class AcrossSeeds(_Model):
+    """All seeds' policies together on the choosing episodes; intervals are stratified by seed."""
+
+    mean_return: float
+    mean_interval: tuple[float, float]
+    iqm_return: float
+    iqm_interval: tuple[float, float]
+
+
+class Verdict(Figures):
+    """The decision, the rule that made it, and the evidence. The figures are the chosen policy's."""
+
+    passed: bool
+    rule: Rule = Field(description="What decided.")
+    reason: str = Field(description="A sentence or two: which rule decided, with its figures.")
+    seed: int = Field(description="The training seed whose policy was chosen.")
     lower_bound: float = Field(description="Lower end of the one-sided bootstrap interval of the mean return.")
     confidence: float
     min_return: float = Field(description="What the lower bound had to reach.")
+    champion: Comparison | None = Field(description="Null where there was none, or it was not asked for.")
+    across_seeds: AcrossSeeds | None = Field(description="Null where there was only one.")
     onnx_observations: int = Field(description="Recorded observations on which ONNX and torch gave equal actions.")
     candidates: dict[str, float] = Field(description="Mean return of each seed's policy, by seed.")

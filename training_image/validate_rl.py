@@ -95,7 +95,7 @@ def _evaluate(folder: Path, episodes: int, render: str | None) -> dict[str, Any]
     with imports.without_collection():
         from training_image.trainer import model
         from training_image.trainer.evaluation import HELD_OUT_SEEDS, play
-        from training_image.trainer.judging import lower_bound
+        from training_image.trainer.judging import interquartile_mean, lower_bound
         from training_image.trainer.served import ServedPolicy, prove_equal
 
     if not folder.is_dir():
@@ -125,6 +125,7 @@ def _evaluate(folder: Path, episodes: int, render: str | None) -> dict[str, Any]
         "std_return": float(played.returns.std()),
         "min_episode_return": float(played.returns.min()),
         "max_episode_return": float(played.returns.max()),
+        "iqm_return": float(interquartile_mean(played.returns)),
         "mean_length": float(played.lengths.mean()),
         "lower_bound": lower_bound(played.returns, CONFIDENCE),
         "confidence": CONFIDENCE,

@@ -43,9 +43,12 @@ class Jobs(Construct):
         validate = ["training_image/validate_rl.py", "--run", "Ref::run"]
         self.train_cpu = self._definition("TrainCpu", settings.jobs.train_cpu, train, train_role)
         self.train_gpu = self._definition("TrainGpu", settings.jobs.train_gpu, train, train_role)
-        self.validate = self._definition(
-            "Validate", settings.jobs.validation, validate, self._role("ValidateRole", artifacts_bucket)
+        validate_role = self._role("ValidateRole", artifacts_bucket)
+        # Who serves at the run's endpoint plays against the new policy; its files are those of its run.
+        validate_role.add_to_policy(
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[artifacts_bucket.arn_for_objects("champions/*")])
         )
+        self.validate = self._definition("Validate", settings.jobs.validation, validate, validate_role)
 
     def _role(self, construct_id: str, artifacts_bucket: s3.IBucket) -> iam.Role:
         role = iam.Role(self, construct_id, assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))

@@ -62,6 +62,11 @@ ACCEPTED: tuple[Accepted, ...] = (
     ),
     _iam5("rlpipe-*-pipeline/Jobs/ExecutionRole/DefaultPolicy/Resource", "Resource::[*]", _NO_RESOURCES),
     _iam5("rlpipe-*-pipeline/Jobs/*Role/DefaultPolicy/Resource", "Resource::*/runs/[*]", _FOLDER),
+    _iam5(
+        "rlpipe-*-pipeline/Jobs/ValidateRole/DefaultPolicy/Resource",
+        "Resource::*/champions/[*]",
+        "One file an endpoint, in one folder of one bucket.",
+    ),
     _iam5("rlpipe-*-pipeline/PrepareRole/DefaultPolicy/Resource", "Resource::*/runs/[*]", _FOLDER),
     _iam5(
         "rlpipe-*-pipeline/PrepareRole/DefaultPolicy/Resource",

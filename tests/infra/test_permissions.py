@@ -148,7 +148,7 @@ def test_every_function_gets_the_variables_it_reads_and_no_others(stage: Stage) 
         assert set(function.get("Environment", {}).get("Variables", {})) == read
 
 
-def test_jobs_reach_only_runs_and_only_training_deletes(stage: Stage) -> None:
+def test_jobs_reach_only_runs_and_validation_the_champions_and_only_training_deletes(stage: Stage) -> None:
     objects = {"s3:GetObject", "s3:PutObject"}
     assert _granted(stage, "JobsTrainRole") == objects | {"s3:DeleteObject", "s3:ListBucket", "s3:PutObjectTagging"}
     assert _granted(stage, "JobsValidateRole") == objects | {"s3:ListBucket"}
@@ -157,6 +157,9 @@ def test_jobs_reach_only_runs_and_only_training_deletes(stage: Stage) -> None:
             if statement["Action"] == ["s3:ListBucket"]:
                 # A condition would turn "no such checkpoint" into "access denied".
                 assert "Condition" not in statement
+            elif (role, statement["Action"]) == ("JobsValidateRole", ["s3:GetObject"]):
+                # Who serves is played against; its files are those of its run.
+                assert all("/champions/*" in str(resource) for resource in statement["Resource"])
             else:
                 assert all("/runs/*" in str(resource) for resource in statement["Resource"])
 

@@ -57,6 +57,29 @@ def test_a_second_run_takes_over_the_endpoint(laptop: Laptop) -> None:
     assert laptop.json(champion_key("succession"))["before"] == first
 
 
+def test_only_a_policy_that_is_not_worse_takes_over_from_the_champion(laptop: Laptop) -> None:
+    compared = QUICK.replace("compare_to_champion: false", "compare_to_champion: true")
+    good = compared.replace("timesteps: 2048", "timesteps: 40000")
+    champion = laptop.drop("defended", good)
+    assert laptop.end_of(champion)["status"] == "SUCCEEDED"
+    assert laptop.json(RunLayout(run_id=champion).verdict)["champion"] is None
+    worse = laptop.drop("defended", compared)
+    execution = laptop.end_of(worse)
+    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.REJECTED)
+    assert (
+        f"not shown to be as good as what serves: on the same episodes the champion of defended ({champion})"
+        in (execution["cause"])
+    )
+    assert laptop.json(RunLayout(run_id=worse).verdict)["rule"] == "champion"
+    assert laptop.serves("defended") == champion
+    same = laptop.drop("defended", good)
+    assert laptop.end_of(same)["status"] == "SUCCEEDED"
+    assert laptop.json(RunLayout(run_id=same).verdict)["champion"]["difference"] == 0
+    assert laptop.serves("defended") == same
+    episodes = laptop.json(RunLayout(run_id=same).episodes)["judging"]["policies"]
+    assert episodes["0"]["returns"] == episodes["champion"]["returns"]
+
+
 def test_several_seeds_train_and_the_best_is_chosen(laptop: Laptop) -> None:
     run_id = laptop.drop("seeds", QUICK + "seeds: [3, 5]\ndeploy: {target: none}")
     assert laptop.end_of(run_id)["status"] == "SUCCEEDED"

@@ -15,3 +15,9 @@ def pack(files: dict[str, bytes]) -> bytes:
             member.mode = 0o644
             archive.addfile(member, io.BytesIO(data))
     return gzip.compress(tar.getvalue(), mtime=0)
+
+
+def unpack(packed: bytes) -> dict[str, bytes]:
+    """The files of a `pack`ed archive, by name."""
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]

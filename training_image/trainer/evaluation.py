@@ -1,13 +1,14 @@
-"""A policy plays episodes, many side by side."""
+"""Policies play episodes, many side by side, and each policy the same ones."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from stable_baselines3.common.vec_env import VecEnv
 
 from training_image.trainer import environments
-from training_image.trainer.graph import MaskedGraph, Player, RecurrentGraph, input_dtype
+from training_image.trainer.graph import Player, input_dtype
 
 MOST_COPIES = 128
 MOST_OBSERVATIONS = 20_000
@@ -19,7 +20,8 @@ HELD_OUT_SEEDS = 2**32
 
 
 class Policy(Protocol):
-    """Whoever can act."""
+    """Whoever can act. One that is told the valid actions has `choices` and `choose` besides, one with a memory has
+    `memory` and `remember`, as `graph.PolicyGraph` and `served.ServedPolicy` do."""
 
     def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Deterministic actions of shape `[batch, *action_shape]` for observations of shape `[batch, *shape]`."""
@@ -28,48 +30,88 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Episodes:
-    """Returns and lengths of the episodes, and observations that the policy met, spread over all of them."""
+    """What a policy made of each episode, in their order, and observations that it met, spread over all of them."""
 
     returns: npt.NDArray[np.float64]
     lengths: npt.NDArray[np.int64]
+    truncated: npt.NDArray[np.bool_]
+    """Whether a limit of time ended it."""
+    successes: npt.NDArray[np.float64]
+    """1 or 0 as the environment's `info["is_success"]` says, not a number where it says nothing."""
     observations: npt.NDArray[Any]
 
 
-def play(policy: Policy, environment_id: str, kwargs: dict[str, Any], *, episodes: int, seed: int) -> Episodes:
+def play(
+    policy: Policy, environment_id: str, kwargs: dict[str, Any], *, episodes: int, seed: int, record: bool = True
+) -> Episodes:
     """Play episodes with the policy's deterministic actions.
 
-    How many episodes each copy of the environment plays is fixed beforehand: taking whichever end first would favour
-    short ones.
+    Every policy that plays as many episodes from the same seed plays the same ones (common random numbers): each begins
+    with a reset by a seed of its own, so that it does not depend on what was played before it.
     """
     copies = min(episodes, MOST_COPIES)
-    wanted = np.full(copies, episodes // copies)
-    wanted[: episodes % copies] += 1
     environment = environments.make(environment_id, kwargs, copies)
-    player = Player(policy, copies) if isinstance(policy, RecurrentGraph) else policy
-    dtype = input_dtype(environment.observation_space)
-    returns: list[float] = []
-    lengths: list[int] = []
-    recorder = _Recorder()
+    played = _Played(episodes, record)
     try:
-        environment.seed(seed)
-        observations = np.asarray(environment.reset()).astype(dtype, copy=False)
-        while wanted.any():
-            recorder.add(observations[wanted > 0])
-            if isinstance(player, MaskedGraph):
-                actions = player.choose(observations, np.stack(environment.env_method("action_masks")))
-            else:
-                actions = player.act(observations)
-            met, _, dones, infos = environment.step(actions)
-            if isinstance(player, Player):
-                player.forget(dones)
-            observations = np.asarray(met).astype(dtype, copy=False)
-            for copy in np.flatnonzero(dones & (wanted > 0)):
-                wanted[copy] -= 1
-                returns.append(infos[copy]["episode"]["r"])
-                lengths.append(infos[copy]["episode"]["l"])
+        for first in range(0, episodes, copies):
+            environment.seed(seed + first)
+            _play_round(policy, environment, first, played)
     finally:
         environment.close()
-    return Episodes(returns=np.array(returns), lengths=np.array(lengths), observations=recorder.observations)
+    return played.episodes()
+
+
+def _play_round(policy: Policy, environment: VecEnv, first: int, played: "_Played") -> None:
+    """Every copy of the environment plays one episode, those from `first` on."""
+    copies = environment.num_envs
+    acting: Any = policy  # its memory and its masks are its own business, which not every policy has
+    player: Any = Player(acting, copies) if getattr(policy, "memory", 0) else policy
+    masked = bool(getattr(policy, "choices", 0))
+    dtype = input_dtype(environment.observation_space)
+    playing = first + np.arange(copies) < played.count
+    observations = np.asarray(environment.reset()).astype(dtype, copy=False)
+    while playing.any():
+        played.saw(observations[playing])
+        if masked:
+            actions = player.choose(observations, np.stack(environment.env_method("action_masks")))
+        else:
+            actions = player.act(observations)
+        met, _, dones, infos = environment.step(actions)
+        for copy in np.flatnonzero(dones & playing):
+            played.ended(first + int(copy), infos[copy])
+        playing &= ~dones
+        observations = np.asarray(met).astype(dtype, copy=False)
+
+
+class _Played:
+    """What is known of each episode so far."""
+
+    def __init__(self, count: int, record: bool) -> None:
+        self.count = count
+        self._returns = np.zeros(count)
+        self._lengths = np.zeros(count, dtype=np.int64)
+        self._truncated = np.zeros(count, dtype=np.bool_)
+        self._successes = np.full(count, np.nan)
+        self._recorder = _Recorder() if record else None
+
+    def saw(self, observations: npt.NDArray[Any]) -> None:
+        if self._recorder:
+            self._recorder.add(observations)
+
+    def ended(self, number: int, info: dict[str, Any]) -> None:
+        self._returns[number] = info["episode"]["r"]
+        self._lengths[number] = info["episode"]["l"]
+        self._truncated[number] = info["TimeLimit.truncated"]
+        self._successes[number] = info.get("is_success", np.nan)
+
+    def episodes(self) -> Episodes:
+        return Episodes(
+            returns=self._returns,
+            lengths=self._lengths,
+            truncated=self._truncated,
+            successes=self._successes,
+            observations=self._recorder.observations if self._recorder else np.empty(0),
+        )
 
 
 class _Recorder:

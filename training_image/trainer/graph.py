@@ -4,7 +4,7 @@ Normalisation, the choice of the best action, and clipping to the action space a
 needs nothing else. This module is what is evaluated, and what is exported to ONNX.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,11 @@ class PolicyGraph(torch.nn.Module):
     clip: Tensor
     low: Tensor
     high: Tensor
+
+    memory = 0
+    """Numbers that it remembers."""
+    choices = 0
+    """Length of the mask that it takes."""
 
     def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, *, colours_last: bool = False) -> None:
         """`normaliser` holds what `state.capture_normaliser` captured. `colours_last` is whether observations are
@@ -208,21 +213,29 @@ class MaskedGraph(PolicyGraph):
             return self._differing(torch.maximum(self.masked(scores, kept), -1e3 * (1 + spread)), actions)
 
 
-class Player:
-    """A policy with a memory, in so many episodes side by side."""
+class Remembers(Protocol):
+    """Whoever can act with a memory, `[batch, memory]`."""
 
-    def __init__(self, graph: RecurrentGraph, copies: int) -> None:
-        self._graph = graph
-        self._memory = np.zeros((copies, graph.memory), dtype=np.float32)
+    memory: int
+
+    def remember(
+        self, observations: npt.NDArray[Any], memory: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """The actions, and what is remembered afterwards."""
+        ...
+
+
+class Player:
+    """A policy with a memory, in so many episodes side by side, from their beginning on."""
+
+    def __init__(self, policy: Remembers, copies: int) -> None:
+        self._policy = policy
+        self._memory = np.zeros((copies, policy.memory), dtype=np.float32)
 
     def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Actions for the next observation of every episode."""
-        actions, self._memory = self._graph.remember(observations, self._memory)
+        actions, self._memory = self._policy.remember(observations, self._memory)
         return actions
-
-    def forget(self, ended: npt.NDArray[np.bool_]) -> None:
-        """These episodes are over."""
-        self._memory = np.where(ended[:, None], np.float32(0), self._memory)
 
 
 def graph_of(

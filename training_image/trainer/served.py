@@ -23,6 +23,9 @@ class ServedPolicy:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        besides = {node.name: node.shape[1] for node in self._session.get_inputs()[1:]}
+        self.memory: int = besides.get(STATE_INPUT, 0)
+        self.choices: int = besides.get(MASK_INPUT, 0)
 
     def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Actions for a batch of observations; of a policy with a memory, those at the beginning of an episode,

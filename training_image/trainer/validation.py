@@ -1,14 +1,16 @@
 """Validation of a run: choose the best seed, judge it on episodes nobody has seen, pack what is served."""
 
+import hashlib
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from contract.episodes import CHAMPION, EpisodesDocument, EpisodeSet, PolicyEpisodes
 from contract.events import Validated
 from contract.layout import (
+    EPISODES,
     EVALUATIONS,
     GOLDEN,
     METRICS,
@@ -19,10 +21,12 @@ from contract.layout import (
     VERDICT,
     seed_folder,
 )
-from contract.policy import GOLDEN_DOCUMENT, POLICY_DOCUMENT, POLICY_GRAPH, Golden, Policy
+from contract.policy import GOLDEN_DOCUMENT, POLICY_DOCUMENT, POLICY_GRAPH, Golden, ObservationSpace, Policy, Space
 from contract.run import ResolvedRun
-from contract.verdict import Verdict
+from contract.verdict import Comparison, Verdict
 from training_image.trainer import archive, judging, model
+from training_image.trainer.champion import Champion, Incomparable
+from training_image.trainer.champion import find as find_champion
 from training_image.trainer.errors import UsageError
 from training_image.trainer.evaluation import HELD_OUT_SEEDS, Episodes, play
 from training_image.trainer.export import to_onnx
@@ -31,54 +35,74 @@ from training_image.trainer.reporting import Reporter
 from training_image.trainer.served import ServedPolicy, prove_equal
 from training_image.trainer.storage import Storage
 
-CHOOSING_SEEDS = HELD_OUT_SEEDS
-JUDGING_SEEDS = HELD_OUT_SEEDS + 2**24
-"""The seeds that choose a policy do not judge it: the best of several looks better on them than it is."""
-
 GOLDEN_OBSERVATIONS = 32
+
+MOST_EPISODES = 2**14
+"""Seeds set apart for a run's episodes; the contract allows 10,000."""
+_BLOCKS = 2**16
+
+
+def choosing_seeds(run_id: str) -> int:
+    """First seed of the episodes that choose one of several policies.
+
+    Every run has episodes of its own: who was promoted for doing well on some is not measured on these again.
+    """
+    block = int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:8]) % _BLOCKS
+    return HELD_OUT_SEEDS + 2 * MOST_EPISODES * block
+
+
+def judging_seeds(run_id: str) -> int:
+    """First seed of the episodes that judge the chosen policy: the best of several looks better than it is on those
+    that chose it."""
+    return choosing_seeds(run_id) + MOST_EPISODES
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Candidate:
     seed: int
     policy: TrainedPolicy
-    mean_return: float
+    onnx: bytes
+    served: ServedPolicy
 
 
 def validate(run: ResolvedRun, storage: Storage, reporter: Reporter) -> Verdict:
     """Judge a run whose seeds are trained, and write the verdict, the report and model.tar.gz beside its run.json.
+
+    What plays is the exported policy, as it will be served; that it acts as the trained one is proven besides.
 
     Raises:
         UsageError: when a seed's policy is missing.
         TrainingError: when the exported policy does not act as the trained one.
     """
     rules = run.specification.validation
-    if rules.min_return is None:
-        raise UsageError("validation.min_return: a resolved run must have one")
-    candidates = [_candidate(run, storage, seed) for seed in run.specification.seeds]
-    best = max(candidates, key=lambda candidate: candidate.mean_return)
-    episodes = _play(run, best.policy, JUDGING_SEEDS)
-    if len(candidates) == 1:  # it was not compared with any, so it played nothing yet
-        candidates = [
-            best := _Candidate(seed=best.seed, policy=best.policy, mean_return=float(episodes.returns.mean()))
-        ]
-    onnx = to_onnx(best.policy.graph, best.policy.observation_space)
-    served = ServedPolicy(onnx)
-    proven = prove_equal(served, best.policy.graph, best.policy.observation_space, episodes.observations)
+    min_return = _min_return(run)
+    candidates = {seed: _candidate(storage, seed) for seed in run.specification.seeds}
+    champion = find_champion(run, storage, _spaces(next(iter(candidates.values())).policy))
+    opponent = champion if isinstance(champion, Champion) else None
+    chosen, choosing = _choose(run, candidates, opponent)
+    judging_set = _play_all(run, {str(chosen.seed): chosen.served}, opponent, judging_seeds(run.run_id), record=True)
+    episodes = judging_set[str(chosen.seed)]
+    space = chosen.policy.observation_space
+    proven = prove_equal(chosen.served, chosen.policy.graph, space, episodes.observations)
+    means = {name: float(played.returns.mean()) for name, played in choosing.items() if name != CHAMPION}
     verdict = judging.judge(
-        episodes.returns,
-        episodes.lengths,
-        seed=best.seed,
-        min_return=rules.min_return,
+        episodes,
+        seed=chosen.seed,
+        min_return=min_return,
         confidence=rules.confidence,
         onnx_observations=proven,
-        candidates={str(candidate.seed): candidate.mean_return for candidate in candidates},
+        candidates=means or {str(chosen.seed): float(episodes.returns.mean())},
+        champion=_beside(run, opponent, judging_set, episodes) if opponent else None,
+        incomparable=(champion.rule, champion.reason) if isinstance(champion, Incomparable) else None,
+        across=judging.across_seeds([choosing[name].returns for name in means], rules.confidence) if means else None,
     )
-    golden = _json(_golden(served, episodes))
-    packed = {POLICY_GRAPH: onnx, POLICY_DOCUMENT: _json(_policy(run, best.policy, verdict)), GOLDEN_DOCUMENT: golden}
+    golden = _json(_golden(chosen.served, episodes))
+    document = _json(_policy(run, chosen.policy, verdict))
+    packed = {POLICY_GRAPH: chosen.onnx, POLICY_DOCUMENT: document, GOLDEN_DOCUMENT: golden}
     storage.write(MODEL_ARCHIVE, archive.pack(packed))
     storage.write(GOLDEN, golden)
-    storage.write(REPORT, _report(run, storage, verdict, episodes, best.policy).encode())
+    storage.write(EPISODES, _compact(_episodes(run, verdict, choosing, judging_set)))
+    storage.write(REPORT, _report(run, storage, verdict, judging_set, chosen.policy).encode())
     storage.write(VERDICT, verdict.model_dump_json(indent=1).encode())
     reporter.report(
         Validated(
@@ -92,17 +116,90 @@ def validate(run: ResolvedRun, storage: Storage, reporter: Reporter) -> Verdict:
     return verdict
 
 
-def _candidate(run: ResolvedRun, storage: Storage, seed: int) -> _Candidate:
+def _min_return(run: ResolvedRun) -> float:
+    min_return = run.specification.validation.min_return
+    if min_return is None:
+        raise UsageError("validation.min_return: a resolved run must have one")
+    return min_return
+
+
+def _candidate(storage: Storage, seed: int) -> _Candidate:
     policy = model.read(storage.below(f"{seed_folder(seed)}/{MODEL}"))
-    if len(run.specification.seeds) == 1:
-        return _Candidate(seed=seed, policy=policy, mean_return=math.nan)
-    return _Candidate(seed=seed, policy=policy, mean_return=float(_play(run, policy, CHOOSING_SEEDS).returns.mean()))
+    onnx = to_onnx(policy.graph, policy.observation_space)
+    return _Candidate(seed=seed, policy=policy, onnx=onnx, served=ServedPolicy(onnx))
 
 
-def _play(run: ResolvedRun, policy: TrainedPolicy, seeds: int) -> Episodes:
-    environment = run.specification.environment
-    episodes = run.specification.validation.episodes
-    return play(policy.graph, environment.id, dict(environment.kwargs), episodes=episodes, seed=seeds)
+def _spaces(policy: TrainedPolicy) -> tuple[ObservationSpace, Space]:
+    return policy.document["observation_space"], policy.document["action_space"]
+
+
+def _choose(
+    run: ResolvedRun, candidates: dict[int, _Candidate], opponent: Champion | None
+) -> tuple[_Candidate, dict[str, Episodes]]:
+    """The candidate with the highest mean return, and what all of them played: nothing where there is only one."""
+    if len(candidates) == 1:
+        return next(iter(candidates.values())), {}
+    policies = {str(seed): candidate.served for seed, candidate in candidates.items()}
+    played = _play_all(run, policies, opponent, choosing_seeds(run.run_id), record=False)
+    return max(candidates.values(), key=lambda candidate: played[str(candidate.seed)].returns.mean()), played
+
+
+def _play_all(
+    run: ResolvedRun, policies: dict[str, ServedPolicy], opponent: Champion | None, seed: int, *, record: bool
+) -> dict[str, Episodes]:
+    """The policies and the champion on the same episodes. Only the policies' observations are recorded."""
+    environment, count = run.specification.environment, run.specification.validation.episodes
+    playing = policies | ({CHAMPION: opponent.policy} if opponent else {})
+    return {
+        name: play(
+            policy,
+            environment.id,
+            dict(environment.kwargs),
+            episodes=count,
+            seed=seed,
+            record=record and name != CHAMPION,
+        )
+        for name, policy in playing.items()
+    }
+
+
+def _beside(run: ResolvedRun, opponent: Champion, played: dict[str, Episodes], episodes: Episodes) -> Comparison:
+    rules = run.specification.validation
+    return judging.compare(
+        episodes,
+        played[CHAMPION],
+        run_id=opponent.run_id,
+        endpoint=opponent.endpoint,
+        confidence=rules.confidence,
+        min_return=_min_return(run),
+        margin=rules.margin,
+    )
+
+
+def _episodes(
+    run: ResolvedRun, verdict: Verdict, choosing: dict[str, Episodes], judging_set: dict[str, Episodes]
+) -> EpisodesDocument:
+    def of(played: dict[str, Episodes], first_seed: int) -> EpisodeSet:
+        policies = {
+            name: PolicyEpisodes(
+                returns=episodes.returns.tolist(),
+                lengths=episodes.lengths.tolist(),
+                truncated=episodes.truncated.tolist(),
+                failed=judging.failures(episodes, verdict.min_return).tolist(),
+            )
+            for name, episodes in played.items()
+        }
+        return EpisodeSet(first_seed=first_seed, policies=policies)
+
+    return EpisodesDocument(
+        format=1,
+        run_id=run.run_id,
+        environment=run.specification.environment.id,
+        min_return=verdict.min_return,
+        chosen=str(verdict.seed),
+        choosing=of(choosing, choosing_seeds(run.run_id)) if choosing else None,
+        judging=of(judging_set, judging_seeds(run.run_id)),
+    )
 
 
 def _golden(served: ServedPolicy, episodes: Episodes) -> Golden:
@@ -126,14 +223,19 @@ def _policy(run: ResolvedRun, policy: TrainedPolicy, verdict: Verdict) -> Policy
     )
 
 
-def _report(run: ResolvedRun, storage: Storage, verdict: Verdict, episodes: Episodes, policy: TrainedPolicy) -> str:
+def _report(
+    run: ResolvedRun, storage: Storage, verdict: Verdict, played: dict[str, Episodes], policy: TrainedPolicy
+) -> str:
     from training_image.trainer.report.page import render
 
     seeds = {seed: storage.below(seed_folder(seed)) for seed in run.specification.seeds}
     return render(
         run,
         verdict,
-        returns={"this policy": episodes.returns.tolist()},
+        returns={
+            CHAMPION if name == CHAMPION else "this policy": episodes.returns.tolist()
+            for name, episodes in played.items()
+        },
         metrics={seed: _lines(folder.read(METRICS)) for seed, folder in seeds.items()},
         evaluations={seed: _lines(folder.read(EVALUATIONS)) for seed, folder in seeds.items()},
         summaries={seed: json.loads(folder.read(TRAINING_SUMMARY) or b"{}") for seed, folder in seeds.items()},
@@ -147,3 +249,7 @@ def _lines(document: bytes | None) -> list[dict[str, Any]]:
 
 def _json(document: Any) -> bytes:
     return json.dumps(document, indent=1).encode()
+
+
+def _compact(document: Any) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -120,13 +120,15 @@ def script(name: str, *arguments: str, cwd: Path = ROOT) -> "subprocess.Complete
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
-def write_run(folder: Path, *, seeds: list[int] | None = None, **sections: Any) -> ResolvedRun:
+def write_run(
+    folder: Path, *, run_id: str = "small-0123456789ab", seeds: list[int] | None = None, **sections: Any
+) -> ResolvedRun:
     """A prepared run in a local folder."""
     document = {"environment": {"id": "CartPole-v0"}, "timesteps": 4800, "seeds": seeds or [0], **sections}
     document.setdefault("algorithm", {"hyperparameters": SMALL})
     specification = RunSpecification.parse(json.dumps(document))
     prepared = ResolvedRun(
-        run_id="small-0123456789ab",
+        run_id=run_id,
         experiment="small",
         source=Source(bucket="input", key="small/run.yaml", version_id="v1"),
         specification=resolve(specification, experiment="small", catalogue=load_catalogue()),

@@ -3,27 +3,30 @@
 import io
 import json
 import tarfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from contract.episodes import EpisodesDocument
 from contract.events import decode
 from contract.outcomes import ExitCode
 from contract.policy import Golden
 from contract.verdict import Verdict
 from tests.unit.training_image.helpers import SMALL, Recorder, write_run
 from training_image import train_rl, validate_rl
-from training_image.trainer import validation
+from training_image.trainer import environments, validation
 from training_image.trainer.archive import pack
-from training_image.trainer.evaluation import HELD_OUT_SEEDS, MOST_OBSERVATIONS, play
-from training_image.trainer.judging import judge, lower_bound
+from training_image.trainer.evaluation import HELD_OUT_SEEDS, MOST_OBSERVATIONS, Episodes, play
+from training_image.trainer.evaluations import SEEDS as EVALUATION_SEEDS
+from training_image.trainer.judging import judge
 from training_image.trainer.model import read
 from training_image.trainer.segments import segment_seed
 from training_image.trainer.served import ServedPolicy
 from training_image.trainer.storage import LocalStorage
-from training_image.trainer.validation import CHOOSING_SEEDS, JUDGING_SEEDS
+from training_image.trainer.validation import choosing_seeds, judging_seeds
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,8 @@ def test_the_verdict_names_the_best_seed_and_its_figures(validated: Path) -> Non
 
 
 def test_validating_again_gives_the_same_bytes(validated: Path) -> None:
-    files = ["validation/verdict.json", "validation/golden.json", "validation/report.html", "model.tar.gz"]
+    names = ("verdict.json", "golden.json", "report.html", "episodes.json")
+    files = ["model.tar.gz", *(f"validation/{name}" for name in names)]
     before = [(validated / name).read_bytes() for name in files]
     assert validate_rl.main(["--run", str(validated)]) == 0
     assert [(validated / name).read_bytes() for name in files] == before
@@ -73,7 +77,7 @@ def test_the_archive_holds_policy_document_and_golden_at_its_top(validated: Path
     assert document["run_id"] == "small-0123456789ab"
     assert document["observation_space"]["shape"] == [4]
     assert document["action_space"] == {"type": "Discrete", "shape": [], "dtype": "int64", "n": 2, "start": 0}
-    assert document["verdict"] == read_verdict(validated).model_dump()
+    assert document["verdict"] == read_verdict(validated).model_dump(mode="json")
 
 
 def test_golden_actions_are_what_the_packed_policy_does(validated: Path) -> None:
@@ -84,6 +88,24 @@ def test_golden_actions_are_what_the_packed_policy_does(validated: Path) -> None
     actions = served.act(np.array(golden["observations"], dtype=np.float32))
     assert actions.tolist() == golden["actions"]
     assert len({json.dumps(observation) for observation in golden["observations"]}) == 32
+
+
+def test_every_episode_of_every_policy_is_written(validated: Path) -> None:
+    verdict = read_verdict(validated)
+    document: EpisodesDocument = json.loads((validated / "validation" / "episodes.json").read_text())
+    assert document["chosen"] == str(verdict.seed)
+    choosing, judging = document["choosing"], document["judging"]
+    assert choosing is not None
+    assert set(choosing["policies"]) == {"1", "5"}
+    assert set(judging["policies"]) == {str(verdict.seed)}
+    assert judging["first_seed"] - choosing["first_seed"] >= 40
+    for seed, played in choosing["policies"].items():
+        assert np.mean(played["returns"]) == pytest.approx(verdict.candidates[seed])
+    played = judging["policies"][str(verdict.seed)]
+    assert {len(values) for values in played.values()} == {40}  # type: ignore[arg-type]
+    assert np.mean(played["returns"]) == verdict.mean_return
+    assert np.mean(played["failed"]) == verdict.failure_rate
+    assert played["failed"] == [returned < 30 for returned in played["returns"]]
 
 
 def test_a_policy_below_the_threshold_does_not_pass_and_the_job_is_done(
@@ -127,9 +149,16 @@ def test_a_seed_that_was_not_trained_is_named(tmp_path: Path, capfd: pytest.Capt
 
 
 def verdict_of(returns: list[float], *, min_return: float, confidence: float = 0.95) -> Verdict:
+    count = len(returns)
+    episodes = Episodes(
+        returns=np.array(returns),
+        lengths=np.ones(count, dtype=np.int64),
+        truncated=np.zeros(count, dtype=bool),
+        successes=np.full(count, np.nan),
+        observations=np.empty(0),
+    )
     return judge(
-        np.array(returns),
-        np.ones(len(returns), dtype=np.int64),
+        episodes,
         seed=0,
         min_return=min_return,
         confidence=confidence,
@@ -144,6 +173,7 @@ def test_the_rule_is_the_lower_bound_and_not_the_mean() -> None:
     verdict = verdict_of(returns, min_return=476)
     assert verdict.mean_return == 480
     assert not verdict.passed
+    assert verdict.rule == "min_return"
     assert verdict_of(returns, min_return=476, confidence=0.6).passed
 
 
@@ -152,18 +182,61 @@ def test_a_bound_that_is_exactly_the_threshold_passes() -> None:
     assert not verdict_of([475.0] * 10, min_return=475.0001).passed
 
 
-def test_the_bound_is_near_that_of_the_normal_distribution_and_always_the_same() -> None:
-    returns = np.random.default_rng(1).normal(100, 10, size=400)
-    bound = lower_bound(returns, 0.95)
-    assert bound == pytest.approx(returns.mean() - 1.645 * returns.std() / 20, abs=0.1)
-    assert bound == lower_bound(returns, 0.95)
-
-
-def test_held_out_seeds_are_out_of_reach_of_training() -> None:
+def test_held_out_seeds_are_out_of_reach_of_training_and_a_runs_own() -> None:
     highest = max(segment_seed(seed, segment) for seed in (0, 1, 2**31 - 1) for segment in range(1000))
     most_copies, most_episodes = 1024, 10_000  # as the contract bounds them
-    assert highest + most_copies < 2**31 + most_copies <= min(HELD_OUT_SEEDS, CHOOSING_SEEDS)
-    assert CHOOSING_SEEDS + most_episodes <= JUDGING_SEEDS
+    spans = sorted(first(f"run-{number}") for number in range(50) for first in (choosing_seeds, judging_seeds))
+    assert highest + most_copies < 2**31 + most_copies <= HELD_OUT_SEEDS <= spans[0]
+    assert spans[-1] + most_episodes < EVALUATION_SEEDS
+    assert all(second - first >= most_episodes for first, second in pairwise(spans))
+
+
+class Always:
+    """Does the same, whatever it sees."""
+
+    def __init__(self, action: int) -> None:
+        self._action = action
+
+    def act(self, observations: Any) -> Any:
+        return np.full(len(observations), self._action)
+
+
+@pytest.mark.parametrize("environment", ["CartPole-v0", "MountainCar-v0"])  # stepped natively, and one by one
+def test_every_policy_plays_the_same_episodes(environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[Any] = []
+    make = environments.make
+
+    def recording(*arguments: Any) -> Any:
+        made = make(*arguments)
+        reset = made.reset
+
+        def recorded() -> Any:
+            starts.append(np.array(first := reset()))
+            return first
+
+        monkeypatch.setattr(made, "reset", recorded)
+        return made
+
+    monkeypatch.setattr(environments, "make", recording)
+    for action in (0, 1):
+        play(Always(action), environment, {}, episodes=150, seed=HELD_OUT_SEEDS)
+    first, second, first_again, second_again = starts
+    np.testing.assert_array_equal(first, first_again)
+    np.testing.assert_array_equal(second, second_again)
+    assert not np.isin(second[:, 0], first[:, 0]).any(), "no episode is played twice"
+
+
+def test_results_are_in_the_order_of_the_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = [play(Always(1), "CartPole-v1", {}, episodes=1, seed=HELD_OUT_SEEDS + number) for number in range(3)]
+    monkeypatch.setattr("training_image.trainer.evaluation.MOST_COPIES", 1)
+    together = play(Always(1), "CartPole-v1", {}, episodes=3, seed=HELD_OUT_SEEDS)
+    assert together.returns.tolist() == [episodes.returns[0] for episodes in alone]
+    assert len(set(together.returns)) > 1
+    assert not together.truncated.any()
+
+
+def test_an_episode_cut_by_the_clock_is_told_apart() -> None:
+    assert play(Always(1), "MountainCar-v0", {}, episodes=2, seed=HELD_OUT_SEEDS).truncated.all()
 
 
 @pytest.mark.parametrize("episodes", [2, 7, 150])
@@ -175,7 +248,7 @@ def test_exactly_as_many_episodes_as_asked_are_played(episodes: int, validated: 
     assert len(played.observations) == played.lengths.sum() or len(played.observations) <= MOST_OBSERVATIONS
     again = play(policy.graph, "CartPole-v0", {}, episodes=episodes, seed=HELD_OUT_SEEDS)
     np.testing.assert_array_equal(played.returns, again.returns)
-    other = play(policy.graph, "CartPole-v0", {}, episodes=episodes, seed=JUDGING_SEEDS)
+    other = play(policy.graph, "CartPole-v0", {}, episodes=episodes, seed=HELD_OUT_SEEDS + 500)
     assert not np.array_equal(played.observations[0], other.observations[0])
 
 
