@@ -14,7 +14,6 @@ import logging
 import queue
 import sys
 import threading
-import time
 import types
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -51,7 +50,19 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_physical_name",
         "_cw_metric_alarm_record",
     ),
-    "services.cloudwatch": ("_put_metric_data",),
+    "services.cloudwatch": (
+        "_alarms",
+        "_calc_stats",
+        "_dims_key",
+        "_dispatch_alarm_actions",
+        "_evaluate_alarm",
+        "_evaluate_all_alarms",
+        "_evaluate_parent_alarms",
+        "_metrics",
+        "_put_metric_data",
+        "_record_history",
+        "_stat_value",
+    ),
     "services.cloudwatch_logs": (
         "_append_log_events",
         "_create_log_group",
@@ -255,7 +266,22 @@ def name_versions_in_events() -> None:
 
 def put_metric(namespace: str, name: str, value: float, unit: str, dimensions: dict[str, str]) -> None:
     """Publish one datum of a service's own CloudWatch metric."""
-    put_metric_values(namespace, name, [value], unit, dimensions, at=time.time())
+    put_metrics(namespace, [(name, unit, dimensions, {value: 1})])
+
+
+def put_metrics(namespace: str, data: list[tuple[str, str, dict[str, str], dict[float, int]]]) -> None:
+    """Publish a service's own CloudWatch metrics: name, unit, dimensions, and how often each value was seen."""
+    listed = [
+        {
+            "MetricName": name,
+            "Unit": unit,
+            "Dimensions": [{"Name": key, "Value": item} for key, item in dimensions.items()],
+            "Values": list(seen),
+            "Counts": list(seen.values()),
+        }
+        for name, unit, dimensions, seen in data
+    ]
+    private("services.cloudwatch", "_put_metric_data")({}, {"Namespace": namespace, "MetricData": listed}, False, True)
 
 
 def put_metric_values(

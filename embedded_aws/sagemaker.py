@@ -16,10 +16,12 @@ from urllib.parse import unquote, urlparse
 
 from botocore.exceptions import ClientError
 
-from embedded_aws import hooks
+from embedded_aws import fleets, hooks
 from embedded_aws.clients import s3
+from embedded_aws.fleets import Fleet, RollbackError, Traffic
+from embedded_aws.invocations import Invocation, Notes
 from embedded_aws.process import GroupRegister, LogShipper
-from embedded_aws.serving import Server, ServingError
+from embedded_aws.serving import Answer, Server, ServingError
 from embedded_aws.settings import ACCOUNT, REGION, Settings, arn
 
 _NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
@@ -45,7 +47,9 @@ class SageMaker:
         self._models: dict[str, dict[str, Any]] = {}
         self._configs: dict[str, dict[str, Any]] = {}
         self._endpoints: dict[str, dict[str, Any]] = {}
-        self._servers: dict[str, Server] = {}
+        self._traffic: dict[str, Traffic] = {}
+        self._notes = Notes(settings.endpoint_url)
+        self._shadowing = ThreadPoolExecutor(max_workers=16, thread_name_prefix="shadow")
         self._groups_of_packages: dict[str, dict[str, Any]] = {}
         self._packages: dict[str, dict[str, Any]] = {}
         self._package_tokens: dict[str, str] = {}
@@ -75,6 +79,10 @@ class SageMaker:
             "DeleteModelPackage": self._delete_package,
             "ListModelPackages": self._list_packages,
         }
+
+    def start(self) -> None:
+        """Begin to publish metrics."""
+        self._notes.start()
 
     def call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Perform an API operation. Raises SageMakerError as SageMaker would answer with an error."""
@@ -116,8 +124,10 @@ class SageMaker:
 
     def _create_config(self, request: dict[str, Any]) -> dict[str, Any]:
         name = self._new(self._configs, "endpoint-config", "EndpointConfigName", request)
-        for variant in request["ProductionVariants"]:
+        for variant in [*request["ProductionVariants"], *request.get("ShadowProductionVariants", [])]:
             self._need(self._models, "model", "ModelName", variant)
+            if ("ServerlessConfig" in variant) == ("InstanceType" in variant):
+                raise SageMakerError("A variant has either an InstanceType or a ServerlessConfig")
         config_arn = arn("sagemaker", f"endpoint-config/{name}")
         self._configs[name] = {**request, "EndpointConfigArn": config_arn, "CreationTime": time.time()}
         return {"EndpointConfigArn": config_arn}
@@ -136,7 +146,8 @@ class SageMaker:
             "LastModifiedTime": time.time(),
         }
         self._endpoints[name] = endpoint
-        self._deploy(endpoint, config)
+        self._traffic[name] = Traffic()
+        self._deploy(endpoint, config, {})
         return {"EndpointArn": endpoint["EndpointArn"]}
 
     def _update_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -144,52 +155,88 @@ class SageMaker:
         config = self._need(self._configs, "endpoint-config", "EndpointConfigName", request)
         if endpoint["EndpointStatus"] not in ("InService",):
             raise SageMakerError(f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}".')
-        self._deploy(endpoint, config)
+        deployment = request.get("DeploymentConfig") or {}
+        if problem := fleets.check_deployment(deployment, config):
+            raise SageMakerError(problem)
+        self._deploy(endpoint, config, deployment)
         return {"EndpointArn": endpoint["EndpointArn"]}
 
-    def _deploy(self, endpoint: dict[str, Any], config: dict[str, Any]) -> None:
-        """Start a new server beside the one that serves; traffic moves once it is healthy."""
+    def _deploy(self, endpoint: dict[str, Any], config: dict[str, Any], deployment: dict[str, Any]) -> None:
+        """Start a new fleet beside the one that serves; traffic moves once it is healthy."""
         if endpoint["EndpointStatus"] != "Creating":
             endpoint["EndpointStatus"] = "Updating"
         endpoint.pop("FailureReason", None)
         endpoint["LastModifiedTime"] = time.time()
+        endpoint["PendingDeploymentSummary"] = {
+            "EndpointConfigName": config["EndpointConfigName"],
+            "ProductionVariants": [{"VariantName": item["VariantName"]} for item in config["ProductionVariants"]],
+            "StartTime": time.time(),
+        }
+        if deployment:
+            endpoint["LastDeploymentConfig"] = deployment
         self._publish(endpoint)
-        variant = config["ProductionVariants"][0]
-        server = Server(
-            self._settings,
-            self._groups,
-            self._logs,
-            container=_containers(self._need(self._models, "model", "ModelName", variant))[0],
-            variant=variant,
-            log_group=f"/aws/sagemaker/Endpoints/{endpoint['EndpointName']}",
+        green = Fleet(
+            config,
+            servers=self._servers_of(endpoint, config["ProductionVariants"]),
+            shadows=self._servers_of(endpoint, config.get("ShadowProductionVariants", [])),
         )
-        threading.Thread(target=self._switch, args=(endpoint, config, server), daemon=True).start()
+        threading.Thread(target=self._roll_out, args=(endpoint, green, deployment), daemon=True).start()
 
-    def _switch(self, endpoint: dict[str, Any], config: dict[str, Any], server: Server) -> None:
+    def _servers_of(self, endpoint: dict[str, Any], variants: list[dict[str, Any]]) -> dict[str, Server]:
+        return {
+            variant["VariantName"]: Server(
+                self._settings,
+                self._groups,
+                self._logs,
+                container=_containers(self._need(self._models, "model", "ModelName", variant))[0],
+                variant=variant,
+                log_group=f"/aws/sagemaker/Endpoints/{endpoint['EndpointName']}",
+            )
+            for variant in variants
+        }
+
+    def _roll_out(self, endpoint: dict[str, Any], green: Fleet, deployment: dict[str, Any]) -> None:
         name = endpoint["EndpointName"]
+        traffic = self._traffic[name]
+        blue = traffic.serving
         failure = None
+
+        def wait(seconds: float) -> None:
+            time.sleep(seconds)
+            if self._endpoints.get(name) is not endpoint:
+                raise RollbackError("The endpoint was deleted.")
+
         try:
-            server.start(hooks.create_log_stream)
-        except ServingError as error:
+            green.start(hooks.create_log_stream)
+            if blue:
+                fleets.replace(traffic, green, deployment, wait=wait, bake_scale=self._settings.bake_scale)
+        except (ServingError, RollbackError) as error:
             failure = str(error)
         with self._lock:
-            if self._endpoints.get(name) is not endpoint or endpoint["EndpointStatus"] == "Deleting":
-                server.stop()
+            if self._endpoints.get(name) is not endpoint:
+                green.stop()
                 return
-            former = self._servers.get(name)
+            endpoint.pop("PendingDeploymentSummary", None)
             endpoint["LastModifiedTime"] = time.time()
             if failure is None:
-                self._servers[name] = server
+                traffic.settle(green)
+                config = green.config
                 endpoint["EndpointConfigName"] = config["EndpointConfigName"]
                 endpoint["EndpointStatus"] = "InService"
-                endpoint["ProductionVariants"] = [_summary_of(variant) for variant in config["ProductionVariants"]]
+                for variants in ("ProductionVariants", "ShadowProductionVariants"):
+                    endpoint[variants] = [_summary_of(variant) for variant in config.get(variants, [])]
+                if capture := _capture_of(config):
+                    endpoint["DataCaptureConfig"] = capture
+                else:
+                    endpoint.pop("DataCaptureConfig", None)
             else:
                 # A failed update is rolled back: the endpoint is InService again, with the configuration from before.
-                endpoint["EndpointStatus"] = "InService" if former else "Failed"
+                endpoint["EndpointStatus"] = "InService" if blue else "Failed"
                 endpoint["FailureReason"] = failure
             self._publish(endpoint)
-        if failure is None and former:
-            former.stop()
+        former = blue if failure is None else green
+        if former:
+            former.retire()
 
     def _delete_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
         endpoint = self._need(self._endpoints, "endpoint", "EndpointName", request)
@@ -197,10 +244,11 @@ class SageMaker:
             raise SageMakerError(f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}".')
         endpoint["EndpointStatus"] = "Deleting"
         self._publish(endpoint)
-        server = self._servers.pop(endpoint["EndpointName"], None)
-        if server:
-            server.stop()
-        del self._endpoints[endpoint["EndpointName"]]
+        name = endpoint["EndpointName"]
+        fleet = self._traffic.pop(name).serving
+        if fleet:
+            fleet.retire()
+        del self._endpoints[name]
         return {}
 
     def _list_endpoints(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -221,9 +269,21 @@ class SageMaker:
 
         https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
         """
-        server = self._servers.get(name)
-        if server is None:
+        traffic = self._traffic.get(name)
+        if traffic is None:
             return _error(400, "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+        with traffic.lease() as fleet:
+            if fleet is None:
+                return _error(400, "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+            variant = headers.get("x-amzn-sagemaker-target-variant")
+            chosen = fleet.choose(variant)
+            if chosen is None:
+                return _error(400, "ValidationError", f"Variant {variant} is not found in the endpoint {name}.")
+            return self._invoke(name, fleet, chosen, body, headers)
+
+    def _invoke(
+        self, name: str, fleet: Fleet, chosen: tuple[str, Server], body: bytes, headers: dict[str, str]
+    ) -> tuple[int, dict[str, str], bytes]:
         sent = {
             "Content-Type": headers.get("content-type", "application/octet-stream"),
             "Accept": headers.get("accept", "*/*"),
@@ -231,24 +291,58 @@ class SageMaker:
         attributes = headers.get("x-amzn-sagemaker-custom-attributes")
         if attributes:
             sent["X-Amzn-SageMaker-Custom-Attributes"] = attributes
-        try:
-            answer = server.invoke(body, sent)
-        except TimeoutError:
+        for shadow in fleet.shadowing():
+            self._shadowing.submit(self._ask, name, fleet, shadow, body, sent)
+        variant, server = chosen
+        answer = self._ask(name, fleet, chosen, body, sent)
+        if isinstance(answer, TimeoutError):
             return self._model_error(
                 name, server, 0, "", "Your invocation timed out while waiting for a response from container primary."
             )
-        except OSError as error:
-            message = f"Received server error (502) from primary: {error}."
+        if isinstance(answer, OSError):
+            message = f"Received server error (502) from primary: {answer}."
             return self._model_error(name, server, 502, "", message)
         if answer.status >= 400:
             text = answer.body.decode("utf-8", "replace")
             side = "client" if answer.status < 500 else "server"
             message = f'Received {side} error ({answer.status}) from primary with message "{text}".'
             return self._model_error(name, server, answer.status, text, message)
-        response = {"Content-Type": answer.content_type, "x-Amzn-Invoked-Production-Variant": server.variant_name}
+        response = {"Content-Type": answer.content_type, "x-Amzn-Invoked-Production-Variant": variant}
         if answer.custom_attributes:
             response["X-Amzn-SageMaker-Custom-Attributes"] = answer.custom_attributes
         return 200, response, answer.body
+
+    def _ask(
+        self, name: str, fleet: Fleet, chosen: tuple[str, Server], body: bytes, sent: dict[str, str]
+    ) -> Answer | OSError:
+        """Ask a variant and note how it answered; the error if it could not be asked."""
+        variant, server = chosen
+        began = time.perf_counter()
+        answer: Answer | OSError
+        try:
+            answer = server.invoke(body, sent)
+        except OSError as error:
+            answer = error
+        seconds = time.perf_counter() - began
+        self._notes.add(
+            Invocation(
+                endpoint=name,
+                config=fleet.name,
+                variant=variant,
+                status=answer.status if isinstance(answer, Answer) else 500,
+                model_seconds=seconds,
+                instances=fleet.variant(variant).get("InitialInstanceCount", 1),
+            )
+        )
+        if isinstance(answer, Answer) and answer.status < 400:
+            self._notes.capture(
+                fleet.config,
+                endpoint=name,
+                variant=variant,
+                request=(sent["Content-Type"], body),
+                answer=(answer.content_type, answer.body),
+            )
+        return answer
 
     @staticmethod
     def _model_error(
@@ -394,6 +488,7 @@ class SageMaker:
 
 def register(sagemaker: SageMaker) -> None:
     """Make the service answer at the instance's endpoint."""
+    sagemaker.start()
     invocations = ThreadPoolExecutor(max_workers=64, thread_name_prefix="invocation")
 
     def control(operation: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -430,14 +525,24 @@ def _containers(model: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _summary_of(variant: dict[str, Any]) -> dict[str, Any]:
-    count = variant.get("InitialInstanceCount", 1)
     weight = variant.get("InitialVariantWeight", 1.0)
+    summary = {"VariantName": variant["VariantName"], "CurrentWeight": weight, "DesiredWeight": weight}
+    if "ServerlessConfig" in variant:
+        return {**summary, "CurrentServerlessConfig": variant["ServerlessConfig"]}
+    count = variant.get("InitialInstanceCount", 1)
+    return {**summary, "CurrentInstanceCount": count, "DesiredInstanceCount": count}
+
+
+def _capture_of(config: dict[str, Any]) -> dict[str, Any] | None:
+    """How DescribeEndpoint shows a configuration's data capture."""
+    settings = config.get("DataCaptureConfig")
+    if not settings:
+        return None
     return {
-        "VariantName": variant["VariantName"],
-        "CurrentWeight": weight,
-        "DesiredWeight": weight,
-        "CurrentInstanceCount": count,
-        "DesiredInstanceCount": count,
+        "EnableCapture": settings.get("EnableCapture", False),
+        "CaptureStatus": "Started" if settings.get("EnableCapture") else "Stopped",
+        "CurrentSamplingPercentage": settings["InitialSamplingPercentage"],
+        "DestinationS3Uri": settings["DestinationS3Uri"],
     }
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from embedded_aws import apigateway, callbacks, cloudformation, embedded_metrics, hooks, sagemaker
+from embedded_aws import apigateway, callbacks, cloudformation, cloudwatch, embedded_metrics, hooks, sagemaker
 from embedded_aws.batch import Batch, BatchError
 from embedded_aws.clients import s3
 from embedded_aws.images import is_asset
@@ -59,6 +59,7 @@ def install(settings: Settings, groups: Groups) -> None:
     sagemaker.register(models)
     StepFunctions(settings, batch).install()
     callbacks.install()
+    cloudwatch.install()
     apigateway.install(models.invoke)
     cloudformation.register(settings, batch, models)
     engine = settings.engine

@@ -62,7 +62,6 @@ class Server:
         self._logs = logs
         self._container = container
         self._variant = variant
-        self.variant_name: str = variant["VariantName"]
         self._log_group = log_group
         self.log_stream = f"{variant['VariantName']}/i-{uuid.uuid4().hex[:17]}"
         self._folder = settings.state_dir / "models" / uuid.uuid4().hex
@@ -104,7 +103,10 @@ class Server:
             if not reused:
                 raise ConnectionError(str(error)) from error
         self._idle.clear()  # The server had closed the idle connections; a fresh one tells.
-        return self._request(body, headers)
+        try:
+            return self._request(body, headers)
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error)) from error
 
     def _request(self, body: bytes, headers: dict[str, str]) -> Answer:
         try:

@@ -34,6 +34,9 @@ class Settings:
     wait_scale: float = 0.05
     """What a state machine's waits and retry intervals are multiplied by: here an endpoint is up within a second."""
 
+    bake_scale: float = 0.01
+    """What the waits of an endpoint's deployment are multiplied by; its alarms see each request at once here."""
+
     @property
     def endpoint_url(self) -> str:
         """The one URL all services answer at."""

@@ -13,6 +13,9 @@ from contract.record import new_record
 from contract.run import MAX_RUN_FILE_BYTES, ResolvedRun, RunFileError, RunSpecification, Source, resolve
 from lambdas.items import to_item
 
+MAX_LINEAGE = 256
+"""https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelPackage.html"""
+
 _s3 = boto3.client("s3")
 _dynamodb = boto3.client("dynamodb")
 
@@ -105,7 +108,10 @@ def _pointers(run: ResolvedRun, layout: RunLayout, bucket: str) -> dict[str, Any
         # createModelPackage takes a client token of at most 36 characters.
         "token": run.run_id.rsplit("-", 1)[-1],
         "uri": uri,
+        "experiment": run.experiment,
+        "lineage": _lineage(run, f"s3://{bucket}/{layout.specification}"),
         "verdict_key": layout.verdict,
+        "verdict_uri": f"s3://{bucket}/{layout.verdict}",
         "golden_key": layout.golden,
         "model_uri": f"s3://{bucket}/{layout.model_archive}",
         "target": specification.deploy.target,
@@ -126,3 +132,18 @@ def _pointers(run: ResolvedRun, layout: RunLayout, bucket: str) -> dict[str, Any
             for seed in specification.seeds
         ],
     }
+
+
+def _lineage(run: ResolvedRun, specification: str) -> dict[str, str]:
+    """What a policy of this run comes from, for the model registry: text of at most 256 characters each."""
+    source, specified = run.source, run.specification
+    lineage = {
+        "specification": specification,
+        "source": f"s3://{source.bucket}/{source.key}",
+        "source_version": source.version_id,
+        "environment": specified.environment.id,
+        "algorithm": specified.algorithm.name,
+        "timesteps": str(specified.timesteps),
+        **{f"version_{name}": version for name, version in run.versions.items()},
+    }
+    return {name: value[:MAX_LINEAGE] for name, value in lineage.items()}

@@ -37,9 +37,23 @@ def test_a_passed_run_is_in_the_model_registry(laptop: Laptop) -> None:
             "ModelPackageSummaryList"
         ]
     ]
-    mine = [package for package in packages if package["CustomerMetadataProperties"]["run"].endswith(run_id)]
-    assert len(mine) == 1
-    assert mine[0]["ModelApprovalStatus"] == "Approved"
+    [mine] = [package for package in packages if package["CustomerMetadataProperties"]["run"].endswith(run_id)]
+    assert mine["ModelApprovalStatus"] == "Approved"
+    layout = RunLayout(run_id=run_id)
+    files = f"s3://{laptop.artifacts_bucket}"
+    assert mine["SourceUri"] == f"{files}/{layout.specification}"
+    assert mine["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"] == f"{files}/{layout.verdict}"
+    assert mine["MetadataProperties"]["GeneratedBy"] == laptop.execution_arn(run_id)
+    source, verdict = laptop.json(layout.specification)["source"], laptop.json(layout.verdict)
+    said = mine["CustomerMetadataProperties"]
+    assert (said["source"], said["source_version"]) == (
+        f"s3://{source['bucket']}/{source['key']}",
+        source["version_id"],
+    )
+    assert (said["algorithm"], said["environment"]) == ("ppo", "CartPole-v1")
+    assert float(said["mean_return"]) == verdict["mean_return"]
+    assert "job-definition/" in said["training_job"]
+    assert said["serving_image"] == mine["InferenceSpecification"]["Containers"][0]["Image"]
 
 
 def test_a_target_of_none_deploys_nothing(laptop: Laptop) -> None:

@@ -57,6 +57,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if (model / "failing").exists():
+            return self.answer(500, b"failing")
+        if (model / "slow").exists():
+            time.sleep(float((model / "slow").read_text()))
         if body == b"die":
             os._exit(1)
         if body == b"wrong":

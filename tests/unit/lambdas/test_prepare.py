@@ -76,6 +76,24 @@ def test_a_good_file_is_resolved_and_pointed_to(stub: Stub, monkeypatch: pytest.
     assert run.specification.validation.min_return == 475
 
 
+def test_the_model_registry_learns_what_a_policy_comes_from(stub: Stub) -> None:
+    s3 = stub(prepare._s3)
+    stub(prepare._dynamodb).add_response("put_item", {})
+    drop(s3, b"environment: {id: CartPole-v1}\ntimesteps: 5000")
+    s3.add_response("put_object", {})
+    lineage = prepare.handler(EVENT, None)["lineage"]
+    gymnasium = lineage.pop("version_gymnasium")
+    assert lineage == {
+        "specification": "s3://artifacts/runs/cartpole-0123456789ab/run.json",
+        "source": "s3://input/cartpole/run.yaml",
+        "source_version": "v1",
+        "environment": "CartPole-v1",
+        "algorithm": "ppo",
+        "timesteps": "5000",
+    }
+    assert gymnasium[0].isdigit()
+
+
 def test_a_refused_file_leaves_its_reasons_beside_it(stub: Stub) -> None:
     s3 = stub(prepare._s3)
     drop(s3, b"environment: {id: CartPole-v1}\ntimesteps: none")
