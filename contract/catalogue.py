@@ -24,6 +24,9 @@ class CatalogueSpace(BaseModel):
     dtype: str | None = None
 
 
+ColumnType = Literal["number", "integer", "boolean", "text"]
+
+
 class Environment(BaseModel):
     """One registered environment of the training image."""
 
@@ -37,6 +40,10 @@ class Environment(BaseModel):
     kwargs: list[str] = Field(description="What the environment's constructor takes.")
     says_valid_actions: bool = Field(
         default=False, description="Whether it says which actions are valid, as maskable-ppo needs it."
+    )
+
+    table: dict[str, ColumnType] | None = Field(
+        default=None, description="Columns of the table that it replays, and what they hold; null where it has none."
     )
 
     @property

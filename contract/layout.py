@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 RUN_FILE = "run.yaml"
+DATA_FOLDER = "data"
+"""Beside a run file: the data that its runs learn from."""
 ERROR_SUFFIX = ".error.txt"
 
 # SageMaker's limit for model, endpoint and endpoint-config names; an execution's name may have 80.
@@ -102,6 +104,11 @@ EPISODES = "validation/episodes.json"
 REPORT = "validation/report.html"
 GOLDEN = "validation/golden.json"
 MODEL_ARCHIVE = "model.tar.gz"
+DATASET = "data/dataset.json"
+DATA_CARD = "data/card.html"
+REJECTED_ROWS = "data/rejected.parquet"
+TRAINING_DATA = "data/train"
+HELD_OUT_DATA = "data/held_out"
 
 
 def seed_folder(seed: int) -> str:

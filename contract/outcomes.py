@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 _MEANINGS = {
     Outcome.SUCCEEDED: "The policy was trained, passed validation and, unless deploy.target is none, serves.",
     Outcome.INVALID: "The run file was refused; nothing was trained. The reasons lie beside it in S3.",
-    Outcome.REJECTED: "Validation said no; the policy is kept but was not deployed.",
+    Outcome.REJECTED: "Validation said no, or the data were not fit to learn from; nothing was deployed.",
     Outcome.STOPPED: "Somebody stopped the run; its checkpoints are kept.",
     Outcome.LIMIT: "The run reached its time or cost limit; it was checkpointed first.",
     Outcome.ROLLED_BACK: "The new policy failed at its endpoint; the one before serves on.",
@@ -41,5 +41,7 @@ class ExitCode(IntEnum):
     """The command or its input was wrong; trying again changes nothing."""
     LIMIT = 3
     """A limit of the run was reached; checkpointed, do not retry."""
+    REJECTED = 4
+    """The data of a run are not fit to learn from; the reasons are in dataset.json."""
     CHECKPOINTED = 75
     """EX_TEMPFAIL of sysexits.h: checkpointed and may be continued; Batch retries on it."""

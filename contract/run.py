@@ -5,20 +5,31 @@ The JSON Schema for editors, the reference page and every error message come fro
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from contract.algorithms import ALGORITHMS, algorithms_for
 from contract.catalogue import Catalogue, Environment, load_catalogue
-from contract.layout import MAX_NAME
+from contract.layout import DATA_FOLDER, MAX_NAME
 
 MAX_RUN_FILE_BYTES = 256 * 1024
 """A run file is a page of text; anything larger is something else, dropped by mistake."""
 
 MAX_PROBLEMS_SAID = 10
+
+TRANSITION_COLUMNS = (
+    *("episode", "step", "time", "observation", "action", "reward", "terminated", "truncated", "next_observation"),
+)
+"""What a row of logged experience may have."""
+
+LOGGED_SPACES = ("Box", "Discrete", "MultiDiscrete", "MultiBinary")
+MAX_LOGGED_NUMBERS = 4096
+"""Numbers of an observation or action in logged experience; each is a column."""
 
 ENDPOINT_PATTERN = rf"^[a-zA-Z0-9](-*[a-zA-Z0-9]){{0,{MAX_NAME - 1}}}$"
 """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html"""
@@ -141,6 +152,59 @@ class LimitsSection(_Section):
     )
 
 
+def _pattern(value: str) -> str:
+    if not value.startswith(f"{DATA_FOLDER}/") or ".." in value.split("/"):
+        raise ValueError(f"a pattern that begins with {DATA_FOLDER}/, such as {DATA_FOLDER}/*.parquet")
+    return value
+
+
+def _file_name(value: str) -> str:
+    if not value or "/" in value:
+        raise ValueError(f"the name of a file in {DATA_FOLDER}/, such as _SUCCESS")
+    return value
+
+
+DataColumn = Annotated[str, Field(min_length=1)]
+
+
+class DataSection(_Section):
+    """Data that a run learns from: files below `data/`, beside the run file."""
+
+    kind: Literal["transitions", "table"] = Field(
+        description="`transitions` is logged experience to learn from; `table` is history that the environment "
+        "replays, such as prices or demand."
+    )
+    files: Annotated[str, AfterValidator(_pattern)] = Field(
+        default=f"{DATA_FOLDER}/**",
+        description="Which files, relative to the run file: `*` is anything but `/`, `**` anything. Parquet and CSV; "
+        "for transitions also JSON lines, npz and Minari's HDF5.",
+    )
+    marker: Annotated[str, AfterValidator(_file_name)] | None = Field(
+        default=None,
+        description="A file in `data/`, such as `_SUCCESS`, that is written when all others are: then new data start "
+        "a run only with it. Left out, new files start one when no more have come for a while.",
+    )
+    columns: dict[str, DataColumn | list[DataColumn]] = Field(
+        default_factory=dict,
+        description="Names of the files' columns where they have names of their own, such as "
+        "`{reward: r, observation: [x, v]}`.",
+    )
+    episodes_per_file: bool = Field(
+        default=False, description="Whether every file counts its episodes anew, so that numbers occur in several."
+    )
+    max_rejected: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.01, description="Share of the rows that may be unusable; with more the run is REJECTED."
+    )
+    held_out: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.2, description="Share that training never sees, and the policy is judged by."
+    )
+    split: Literal["episode", "time"] | None = Field(
+        default=None,
+        description="How it is chosen: whole episodes at random, or the end of the time. Left out, transitions are "
+        "split by episode; a table always is by time.",
+    )
+
+
 class DeploySection(_Section):
     """Where a policy that passed goes."""
 
@@ -179,6 +243,9 @@ class RunSpecification(_Section):
     checkpoint: CheckpointSection = Field(default_factory=CheckpointSection)
     compute: ComputeSection = Field(default_factory=ComputeSection)
     limits: LimitsSection = Field(default_factory=LimitsSection)
+    data: DataSection | None = Field(
+        default=None, description="Logged experience to learn from, or the table that the environment replays."
+    )
     deploy: DeploySection = Field(default_factory=DeploySection)
 
     @classmethod
@@ -199,12 +266,39 @@ class RunSpecification(_Section):
         return specification
 
 
+def data_files(data: DataSection, names: Iterable[str]) -> list[str]:
+    """Those of some files, named relative to the run file, that a run learns from, sorted.
+
+    The marker is none, nor is what begins with `.` or `_` or lies in such a folder.
+    """
+    parts = (".*" if part == "**" else "[^/]*" if part == "*" else re.escape(part) for part in _GLOB.split(data.files))
+    pattern = re.compile("".join(parts))
+    return sorted(
+        name
+        for name in names
+        if pattern.fullmatch(name)
+        and name != f"{DATA_FOLDER}/{data.marker}"
+        and not any(part.startswith((".", "_")) for part in name.split("/"))
+    )
+
+
+_GLOB = re.compile(r"(\*\*|\*)")
+
+
 class Source(_Section):
     """The exact version of the object that started a run."""
 
     bucket: str
     key: str
     version_id: str
+
+
+class Input(_Section):
+    """The exact version of a file that a run learns from; it lies in the bucket of the run file."""
+
+    key: str
+    version_id: str
+    bytes: int
 
 
 class ResolvedRun(_Section):
@@ -214,6 +308,7 @@ class ResolvedRun(_Section):
     experiment: str
     source: Source
     specification: RunSpecification
+    inputs: list[Input] = Field(default=[], description="The files of `data`, in the order of their keys.")
     submitted_at: str = Field(description="When the run was prepared, ISO 8601, UTC.")
     versions: dict[str, str] = Field(description="Versions of what decided the defaults.")
 
@@ -273,6 +368,7 @@ def _semantic_problems(specification: RunSpecification, catalogue: Catalogue) ->
         *_algorithm_problems(specification, environment),
         *_validation_problems(specification, environment),
         *_checkpoint_problems(specification),
+        *_data_problems(specification, environment),
         *_approval_problems(specification),
     ]
 
@@ -397,6 +493,30 @@ def _checkpoint_problems(specification: RunSpecification) -> list[Problem]:
     return []
 
 
+def _data_problems(specification: RunSpecification, environment: Environment) -> list[Problem]:
+    data, environment_id = specification.data, specification.environment.id
+    if data is None:
+        return []
+    if data.kind == "table" and environment.table is None:
+        return [_refusal("data.kind", "table", f"transitions: {environment_id} replays no table")]
+    problems = []
+    known = TRANSITION_COLUMNS if data.kind == "transitions" else ("time", *(environment.table or {}))
+    for name in data.columns:
+        if name not in known:
+            problems.append(_refusal(f"data.columns.{name}", data.columns[name], f"one of {', '.join(known)}"))
+    if data.kind == "table" and data.split == "episode":
+        problems.append(_refusal("data.split", "episode", "time: a table has no episodes"))
+    for name, space in (("observation", environment.observation_space), ("action", environment.action_space)):
+        size = math.prod(space.shape or ())
+        if data.kind == "transitions" and (space.type not in LOGGED_SPACES or size > MAX_LOGGED_NUMBERS):
+            allowed = (
+                f"table, or an environment whose {name}s are {', '.join(LOGGED_SPACES)} of at most "
+                f"{MAX_LOGGED_NUMBERS:,} numbers; those of {environment_id} are {space.type} of {size:,}"
+            )
+            problems.append(_refusal("data.kind", "transitions", allowed))
+    return problems
+
+
 def _approval_problems(specification: RunSpecification) -> list[Problem]:
     deploy = specification.deploy
     if deploy.target == "none" and deploy.approval == "manual":
@@ -464,9 +584,11 @@ def _known_keys(path: list[str]) -> list[str]:
         if part == "hyperparameters":
             return sorted({key for a in ALGORITHMS.values() for key in a.hyperparameters.model_fields})
         field = model.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        annotations = () if field is None else (field.annotation, *get_args(field.annotation))
+        models = [one for one in annotations if isinstance(one, type) and issubclass(one, BaseModel)]
+        if not models:
             return []
-        model = field.annotation
+        model = models[0]
     return list(model.model_fields)
 
 

@@ -35,6 +35,10 @@ class Storage(Protocol):
         """Put bytes at a key, whole or not at all."""
         ...
 
+    def upload(self, key: str, path: Path) -> None:
+        """Put a file of this machine at a key, whole or not at all; S3 takes 5 GB at once."""
+        ...
+
     def keys(self, prefix: str) -> list[str]:
         """All keys below a folder, sorted."""
         ...
@@ -94,6 +98,13 @@ class LocalStorage:
             Path(temporary).unlink(missing_ok=True)
             raise
 
+    def upload(self, key: str, path: Path) -> None:
+        target = self._root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(_TEMPORARY + target.name)
+        shutil.copyfile(path, temporary)
+        os.replace(temporary, target)
+
     def keys(self, prefix: str) -> list[str]:
         files = (path for path in (self._root / prefix).rglob("*") if path.is_file())
         return sorted(str(path.relative_to(self._root)) for path in files if not path.name.startswith(_TEMPORARY))
@@ -132,6 +143,10 @@ class S3Storage:
         # Checkpoints expire by their tag: a lifecycle rule cannot say "this folder of every run".
         tags = {"Tagging": "=".join(CHECKPOINT_TAG)} if CHECKPOINTS in path.split("/") else {}
         self._client.put_object(Bucket=self._bucket, Key=path, Body=data, **tags)
+
+    def upload(self, key: str, path: Path) -> None:
+        with path.open("rb") as file:
+            self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=file)
 
     def keys(self, prefix: str) -> list[str]:
         start = len(self._prefix) + 1 if self._prefix else 0

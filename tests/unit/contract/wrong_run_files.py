@@ -75,4 +75,17 @@ WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
     ("deploy.target", ENV + "deploy: {target: ftp}", "'sagemaker'"),
     ("deploy.endpoint", ENV + "deploy: {endpoint: 'no spaces please'}", "text that matches"),
     ("deploy.endpoint", ENV + f"deploy: {{endpoint: {'x' * 64}}}", "text that matches"),
+    # the data
+    ("data", ENV + "data: true", "a mapping"),
+    ("data.kind", ENV + "data: {}", "required"),
+    ("data.kind", ENV + "data: {kind: pictures}", "'transitions' or 'table'"),
+    ("data.kind", ENV + "data: {kind: table}", "CartPole-v1 replays no table"),
+    ("data.files", ENV + "data: {kind: transitions, files: '*.csv'}", "begins with data/"),
+    ("data.files", ENV + "data: {kind: transitions, files: data/../../other/*}", "begins with data/"),
+    ("data.marker", ENV + "data: {kind: transitions, marker: done/_SUCCESS}", "the name of a file"),
+    ("data.columns.observations", ENV + "data: {kind: transitions, columns: {observations: x}}", "one of episode, step"),
+    ("data.max_rejected", ENV + "data: {kind: transitions, max_rejected: 2}", "at most 1"),
+    ("data.held_out", ENV + "data: {kind: transitions, held_out: 0}", "more than 0"),
+    ("data.split", ENV + "data: {kind: transitions, split: random}", "'episode' or 'time'"),
+    ("data.rows", ENV + "data: {kind: transitions, rows: 5}", "known here: kind, files"),
 ]
