@@ -1,7 +1,7 @@
 """boto3 clients of this instance, for work that goes through the public API."""
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -22,4 +22,16 @@ def s3(endpoint_url: str) -> "S3Client":
         aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=ACCESS_KEY,
         config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}),
+    )
+
+
+@cache
+def sqs(endpoint_url: str) -> Any:
+    """The SQS client of the instance at `endpoint_url`; safe to share between threads."""
+    return boto3.client(
+        "sqs",
+        endpoint_url=endpoint_url,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=ACCESS_KEY,
     )

@@ -37,7 +37,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "ensure_spawned",
         "release_worker",
     ),
-    "core.responses": ("_service_model",),
+    "core.responses": ("_service_model", "json_response"),
     "services.apigateway_v1": (
         "_invoke_lambda_custom_v1",
         "_parse_service_integration_uri",
@@ -72,9 +72,27 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     ),
     "services.ec2": ("_addresses", "_nat_gateways"),
     "services.ecr": ("_describe_images",),
-    "services.eventbridge": ("_dispatch_event", "_put_events"),
-    "services.lambda_svc": ("_functions", "_execute_function_warm"),
+    "services.eventbridge": (
+        "_dispatch_event",
+        "_dispatch_to_lambda",
+        "_dispatch_to_sns",
+        "_dispatch_to_sqs",
+        "_dispatch_to_stepfunctions",
+        "_invoke_target",
+        "_pattern_event_view",
+        "_put_events",
+    ),
+    "services.lambda_svc": (
+        "_execute_function_warm",
+        "_execution_record_for_config",
+        "_functions",
+        "_get_func_record_for_ref",
+        "_route_async_failure",
+        "invoke_async_with_retry",
+    ),
     "services.s3": ("_fire_s3_event",),
+    "services.sns": ("_error", "_p", "_publish", "_topic_by_arn_any_scope"),
+    "services.sqs": ("_queue_by_arn",),
     "services.stepfunctions": (
         "_AWS_SDK_ERROR_CODE_OVERRIDES",
         "_AWS_SDK_ERROR_PREFIX",
@@ -105,10 +123,14 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_run_parallel_branches",
         "_run_sub_machine",
         "_scaled_sleep",
+        "_send_task_heartbeat",
+        "_resolve_state_machine_arn",
+        "_start_execution",
         "_state_machines",
         "_state_query_language",
         "_stop_execution",
         "_task_tokens",
+        "_validate_definition_jsonata",
     ),
 }
 
@@ -191,6 +213,12 @@ def add_service(name: str, handler: _Handler, target_prefix: str) -> None:
 
 def _ignore(_: object) -> None:
     pass
+
+
+def json_answer(body: dict[str, Any]) -> _RESPONSE:
+    """A successful answer of a service with a JSON protocol."""
+    answer: _RESPONSE = private("core.responses", "json_response")(body)
+    return answer
 
 
 def know_images(exists: Callable[[str], bool]) -> None:

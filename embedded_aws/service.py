@@ -8,7 +8,17 @@ import threading
 import time
 from typing import Any
 
-from embedded_aws import apigateway, callbacks, cloudformation, cloudwatch, embedded_metrics, hooks, sagemaker
+from embedded_aws import (
+    admission,
+    apigateway,
+    callbacks,
+    cloudformation,
+    cloudwatch,
+    delivery,
+    embedded_metrics,
+    hooks,
+    sagemaker,
+)
 from embedded_aws.batch import Batch, BatchError
 from embedded_aws.clients import s3
 from embedded_aws.images import is_asset
@@ -60,6 +70,8 @@ def install(settings: Settings, groups: Groups) -> None:
     StepFunctions(settings, batch).install()
     callbacks.install()
     cloudwatch.install()
+    admission.install()
+    delivery.install(settings)
     apigateway.install(models.invoke)
     cloudformation.register(settings, batch, models)
     engine = settings.engine

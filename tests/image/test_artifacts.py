@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from contract.layout import MODEL_ARCHIVE, SPECIFICATION, VERDICT
+from tests.conformance.embedded import Instance
 from tests.image.building import Image
 from tests.image.docker import HOST_NETWORK, run
 from tests.image.runs import prepare
-from tests.unit.embedded_aws.instance import Instance
 from tests.unit.training_image.helpers import fingerprint
 
 _BUCKET = "artifacts-of-containers"

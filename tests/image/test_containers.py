@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from embedded_aws.containers import LABEL
+from tests.conformance.embedded import Instance
 from tests.image.building import Image
 from tests.image.docker import docker, until
-from tests.unit.embedded_aws.instance import Instance
 
 _SLEEPS = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready'); time.sleep(600)"
 

@@ -1,10 +1,10 @@
-"""One instance for all tests of its behaviour."""
+"""One instance for all tests of what an account of AWS does not have."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.embedded_aws.instance import Instance
+from tests.conformance.embedded import Instance
 
 
 @pytest.fixture(scope="session")
@@ -12,8 +12,3 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     instance = Instance(tmp_path_factory.mktemp("embedded-aws"))
     yield instance
     instance.stop()
-
-
-@pytest.fixture(scope="session")
-def queue(aws: Instance) -> str:
-    return aws.queue()

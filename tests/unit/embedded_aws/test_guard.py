@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from tests.unit.embedded_aws.instance import Instance
+from tests.conformance.embedded import Instance
 
 
 def status(aws: Instance, **headers: str) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from embedded_aws.images import ImageNotFoundError, is_asset, resolve
-from tests.unit.embedded_aws import images
+from tests.conformance import images
 
 
 def test_an_image_is_the_staged_folder_of_its_asset(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from embedded_aws import lifecycle
 from embedded_aws.warden import carriers
-from tests.unit.embedded_aws.instance import free_port
+from tests.conformance.embedded import free_port
 
 
 def test_start_is_idempotent_and_stop_ends_it(tmp_path: Path) -> None:

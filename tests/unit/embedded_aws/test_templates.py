@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.embedded_aws.instance import Instance, unique, until
+from tests.conformance.account import unique, until
+from tests.conformance.embedded import Instance
 
 Template = dict[str, Any]
 
@@ -102,21 +103,3 @@ def test_ecr_knows_the_images_of_the_assembly_and_no_others(aws: Instance) -> No
     assert found[0]["imageTags"] == [tag]
     with pytest.raises(ecr.exceptions.ImageNotFoundException, match="does not exist within the repository"):
         ecr.describe_images(repositoryName=name, imageIds=[{"imageTag": "0" * 64}])
-
-
-def test_object_events_name_the_version(aws: Instance) -> None:
-    events, sqs, name = aws.client("events"), aws.client("sqs"), unique("objects")
-    aws.s3.create_bucket(Bucket=name)
-    aws.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    aws.s3.put_bucket_notification_configuration(
-        Bucket=name, NotificationConfiguration={"EventBridgeConfiguration": {}}
-    )
-    url = sqs.create_queue(QueueName=name)["QueueUrl"]
-    pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [name]}}}
-    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
-    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": f"arn:aws:sqs:us-east-1:000000000000:{name}"}])
-
-    version = aws.s3.put_object(Bucket=name, Key="run.yaml", Body=b"x")["VersionId"]
-
-    message = until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), what="the event arrives")[0]
-    assert json.loads(message["Body"])["detail"]["object"]["version-id"] == version

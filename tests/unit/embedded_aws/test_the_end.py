@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from embedded_aws.warden import carriers
-from tests.unit.embedded_aws.instance import ROOT, Instance, alive, until
+from tests.conformance.account import until
+from tests.conformance.embedded import ROOT, Instance, alive
 
 FUNCTION = "def handler(event, context):\n    return 1\n"
 

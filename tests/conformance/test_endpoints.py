@@ -6,19 +6,21 @@ import threading
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.unit.embedded_aws.instance import Instance, unique, until
+from tests.conformance.account import Account, unique
 
 
 @pytest.fixture(scope="module")
-def endpoint(aws: Instance) -> str:
+def endpoint(aws: Account) -> str:
     return aws.endpoint(aws.model("one "))
 
 
-def test_an_endpoint_serves_what_is_in_the_archive(aws: Instance, endpoint: str) -> None:
+@pytest.mark.page("sagemaker/latest/dg/your-algorithms-inference-code.html")
+def test_an_endpoint_serves_what_is_in_the_archive(aws: Account, endpoint: str) -> None:
     assert aws.invoke(endpoint, "and more") == "one and more"
 
 
-def test_headers_go_to_the_container_and_back(aws: Instance, endpoint: str) -> None:
+@pytest.mark.page("sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html")
+def test_headers_go_to_the_container_and_back(aws: Account, endpoint: str) -> None:
     answer = aws.runtime.invoke_endpoint(
         EndpointName=endpoint, Body=b"attributes", Accept="application/json", CustomAttributes="trace=7"
     )
@@ -28,7 +30,8 @@ def test_headers_go_to_the_container_and_back(aws: Instance, endpoint: str) -> N
     assert answer["InvokedProductionVariant"] == "policy"
 
 
-def test_an_error_of_the_container_is_a_model_error(aws: Instance, endpoint: str) -> None:
+@pytest.mark.page("sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html")
+def test_an_error_of_the_container_is_a_model_error(aws: Account, endpoint: str) -> None:
     with pytest.raises(aws.runtime.exceptions.ModelError) as failure:
         aws.invoke(endpoint, "wrong")
 
@@ -38,16 +41,18 @@ def test_an_error_of_the_container_is_a_model_error(aws: Instance, endpoint: str
     assert 'Received client error (400) from primary with message "expected something else"' in str(failure.value)
 
 
-def test_an_unknown_endpoint_is_a_validation_error(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/APIReference/API_DescribeEndpoint.html")
+def test_an_unknown_endpoint_is_a_validation_error(aws: Account) -> None:
     with pytest.raises(
-        aws.runtime.exceptions.ValidationError, match="Endpoint nobody of account 000000000000 not found"
+        aws.runtime.exceptions.ValidationError, match=f"Endpoint nobody of account {aws.account_id} not found"
     ):
         aws.invoke("nobody")
     with pytest.raises(ClientError, match=r'ValidationException.*Could not find endpoint ".*endpoint/nobody"'):
         aws.sagemaker.describe_endpoint(EndpointName="nobody")
 
 
-def test_an_update_moves_to_the_new_model_without_a_gap(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/APIReference/API_UpdateEndpoint.html")
+def test_an_update_moves_to_the_new_model_without_a_gap(aws: Account) -> None:
     before, after = aws.model("old"), aws.model("new")
     endpoint = aws.endpoint(before)
     answers, stop = [], threading.Event()
@@ -62,7 +67,7 @@ def test_an_update_moves_to_the_new_model_without_a_gap(aws: Instance) -> None:
     aws.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=after)
     assert aws.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"] == "Updating"
     description = aws.settled(endpoint)
-    until(lambda: answers[-1:] == ["new"], what="the new model answers")
+    aws.until(lambda: answers[-1:] == ["new"], what="the new model answers")
     stop.set()
     asking.join()
 
@@ -70,8 +75,9 @@ def test_an_update_moves_to_the_new_model_without_a_gap(aws: Instance) -> None:
     assert answers == sorted(answers, reverse=True), "first the old one, then the new one, and never an error"
 
 
+@pytest.mark.page("sagemaker/latest/APIReference/API_UpdateEndpoint.html")
 @pytest.mark.parametrize("illness", ["broken", "sick"])
-def test_a_failed_update_looks_like_a_rollback(aws: Instance, illness: str) -> None:
+def test_a_failed_update_looks_like_a_rollback(aws: Account, illness: str) -> None:
     good, bad = aws.model("good"), aws.model("bad", **{illness: "yes"})
     endpoint = aws.endpoint(good)
 
@@ -83,9 +89,9 @@ def test_a_failed_update_looks_like_a_rollback(aws: Instance, illness: str) -> N
     assert aws.invoke(endpoint) == "good"
 
 
-def test_an_endpoint_that_never_came_up_is_failed_and_its_log_says_why(aws: Instance) -> None:
-    name = unique("endpoint")
-    aws.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=aws.model("x", broken="yes"))
+@pytest.mark.page("sagemaker/latest/APIReference/API_DescribeEndpoint.html")
+def test_an_endpoint_that_never_came_up_is_failed_and_its_log_says_why(aws: Account) -> None:
+    name = aws.create_endpoint(aws.model("x", broken="yes"))
 
     description = aws.settled(name)
 
@@ -94,12 +100,13 @@ def test_an_endpoint_that_never_came_up_is_failed_and_its_log_says_why(aws: Inst
     group = f"/aws/sagemaker/Endpoints/{name}"
     stream = aws.logs.describe_log_streams(logGroupName=group)["logStreams"][0]["logStreamName"]
     assert stream.startswith("policy/")
-    until(lambda: "the model is broken" in aws.lines_of(group, stream), what="the server's last words are logged")
+    aws.until(lambda: "the model is broken" in aws.lines_of(group, stream), what="the server's last words are logged")
     with pytest.raises(ClientError, match="not found"):
         aws.invoke(name)
 
 
-def test_a_server_that_dies_is_started_again(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/dg/your-algorithms-inference-code.html")
+def test_a_server_that_dies_is_started_again(aws: Account) -> None:
     endpoint = aws.endpoint(aws.model("still here"))
     with pytest.raises(aws.runtime.exceptions.ModelError):
         aws.invoke(endpoint, "die")
@@ -110,10 +117,11 @@ def test_a_server_that_dies_is_started_again(aws: Instance) -> None:
         except aws.runtime.exceptions.ModelError:
             return False
 
-    until(answers, what="the restarted server answers")
+    aws.until(answers, what="the restarted server answers")
 
 
-def test_a_deleted_endpoint_is_gone_and_its_name_is_free(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/APIReference/API_DeleteEndpoint.html")
+def test_a_deleted_endpoint_is_gone_and_its_name_is_free(aws: Account) -> None:
     model = aws.model("x")
     endpoint = aws.endpoint(model)
 
@@ -125,7 +133,8 @@ def test_a_deleted_endpoint_is_gone_and_its_name_is_free(aws: Instance) -> None:
     assert aws.settled(endpoint)["EndpointStatus"] == "InService"
 
 
-def test_endpoints_are_listed_by_part_of_a_name_and_by_status(aws: Instance, endpoint: str) -> None:
+@pytest.mark.page("sagemaker/latest/APIReference/API_ListEndpoints.html")
+def test_endpoints_are_listed_by_part_of_a_name_and_by_status(aws: Account, endpoint: str) -> None:
     def listed(**wanted: str) -> list[str]:
         return [item["EndpointName"] for item in aws.sagemaker.list_endpoints(**wanted, MaxResults=100)["Endpoints"]]
 
@@ -135,27 +144,33 @@ def test_endpoints_are_listed_by_part_of_a_name_and_by_status(aws: Instance, end
     assert endpoint not in listed(StatusEquals="Failed")
 
 
-def test_names_are_used_once_and_keep_to_the_allowed_set(aws: Instance, endpoint: str) -> None:
+@pytest.mark.page("sagemaker/latest/APIReference/API_CreateModel.html")
+def test_names_are_used_once_and_keep_to_the_allowed_set(aws: Account, endpoint: str) -> None:
     config = aws.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
+    model = {"ExecutionRoleArn": aws.role("sagemaker"), "PrimaryContainer": {"Image": aws.serving_image}}
     with pytest.raises(ClientError, match='Cannot create already existing endpoint "arn:aws:sagemaker'):
         aws.sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=config)
     with pytest.raises(ClientError, match='Cannot create already existing model "arn:aws:sagemaker'):
-        aws.sagemaker.create_model(ModelName=config, PrimaryContainer={"Image": aws.serving_image})
+        aws.sagemaker.create_model(ModelName=config, **model)
     with pytest.raises(ClientError, match="Cannot create already existing endpoint configuration"):
-        aws.sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=[])
+        aws.sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=[aws.variant(config)])
     with pytest.raises(ClientError, match="failed to satisfy constraint"):
-        aws.sagemaker.create_model(ModelName="m" * 64, PrimaryContainer={"Image": aws.serving_image})
+        aws.sagemaker.create_model(ModelName="m" * 64, **model)
     with pytest.raises(ClientError, match="Could not find endpoint configuration"):
         aws.sagemaker.create_endpoint(EndpointName=unique("endpoint"), EndpointConfigName="nothing")
 
 
-def test_a_model_needs_its_archive(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/APIReference/API_ContainerDefinition.html")
+def test_a_model_needs_its_archive(aws: Account) -> None:
     container = {"Image": aws.serving_image, "ModelDataUrl": "s3://nowhere/model.tar.gz"}
     with pytest.raises(ClientError, match="Could not access model data at s3://nowhere/"):
-        aws.sagemaker.create_model(ModelName=unique("model"), PrimaryContainer=container)
+        aws.sagemaker.create_model(
+            ModelName=unique("model"), ExecutionRoleArn=aws.role("sagemaker"), PrimaryContainer=container
+        )
 
 
-def test_packages_have_versions_and_a_token_makes_one_only(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/APIReference/API_CreateModelPackage.html")
+def test_packages_have_versions_and_a_token_makes_one_only(aws: Account) -> None:
     group = unique("group")
     aws.sagemaker.create_model_package_group(ModelPackageGroupName=group)
     request = {"ModelPackageGroupName": group, "CustomerMetadataProperties": {"run": "one"}}

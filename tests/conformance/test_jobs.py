@@ -6,21 +6,23 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.unit.embedded_aws.instance import Instance, alive, unique, until
+from tests.conformance.account import Account, unique
 
 
-def test_a_job_runs_its_command_and_its_output_is_in_the_log(aws: Instance, queue: str) -> None:
+@pytest.mark.page("batch/latest/userguide/using_awslogs.html")
+def test_a_job_runs_its_command_and_its_output_is_in_the_log(aws: Account, queue: str) -> None:
     job = aws.end(aws.submit(aws.definition("say", "hello", "world"), queue))
 
     assert job["status"] == "SUCCEEDED"
     assert job["statusReason"] == "Essential container in task exited"
     assert job["container"]["exitCode"] == 0
-    assert job["container"]["command"] == ["say", "hello", "world"]
+    assert job["container"]["command"][-3:] == ["say", "hello", "world"]
     assert aws.lines(job) == ["hello world"]
     assert job["createdAt"] <= job["startedAt"] <= job["stoppedAt"]
 
 
-def test_parameters_and_overrides_reach_the_container(aws: Instance, queue: str) -> None:
+@pytest.mark.page("batch/latest/userguide/job_definition_parameters.html")
+def test_parameters_and_overrides_reach_the_container(aws: Account, queue: str) -> None:
     definition = aws.definition(
         "environment",
         "Ref::what",
@@ -33,7 +35,7 @@ def test_parameters_and_overrides_reach_the_container(aws: Instance, queue: str)
         definition,
         queue,
         containerOverrides={
-            "command": ["environment", "COLOUR", "SIZE", "Ref::missing"],
+            "command": aws.job_container("environment", "COLOUR", "SIZE", "Ref::missing")["command"],
             "environment": [{"name": "COLOUR", "value": "blue"}],
         },
     )
@@ -43,23 +45,8 @@ def test_parameters_and_overrides_reach_the_container(aws: Instance, queue: str)
     assert answer == {"COLOUR": "blue", "SIZE": "small", "Ref::missing": None}
 
 
-def test_a_container_sees_the_batch_variables_its_image_and_only_this_aws(aws: Instance, queue: str) -> None:
-    names = ["AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ATTEMPT", "AWS_BATCH_JQ_NAME", "AWS_ENDPOINT_URL", "AWS_REGION"]
-    image = ["GREETING", "PYTHONPATH", "NOT_CARRIED_OVER"]
-    job_id = aws.submit(aws.definition("environment", *names, *image), queue)
-
-    seen = json.loads(aws.lines(aws.end(job_id))[0])
-
-    assert seen["AWS_BATCH_JOB_ID"] == job_id
-    assert seen["AWS_BATCH_JOB_ATTEMPT"] == "1"
-    assert seen["AWS_BATCH_JQ_NAME"] == queue.rpartition("/")[2]
-    assert (seen["AWS_ENDPOINT_URL"], seen["AWS_REGION"]) == (aws.url, "us-east-1")
-    assert seen["GREETING"] == "hello there"
-    assert seen["PYTHONPATH"].startswith(str(aws.assembly))
-    assert seen["NOT_CARRIED_OVER"] is None
-
-
-def test_lines_are_in_the_log_while_the_job_runs(aws: Instance, queue: str) -> None:
+@pytest.mark.page("batch/latest/userguide/using_awslogs.html")
+def test_lines_are_in_the_log_while_the_job_runs(aws: Account, queue: str) -> None:
     job_id = aws.submit(aws.definition("slowly", "first", "second", "third"), queue)
 
     running = aws.says(job_id, "first")
@@ -68,7 +55,8 @@ def test_lines_are_in_the_log_while_the_job_runs(aws: Instance, queue: str) -> N
     assert aws.lines(aws.end(job_id)) == ["first", "second", "third"]
 
 
-def test_the_log_group_and_stream_are_those_of_the_definition(aws: Instance, queue: str) -> None:
+@pytest.mark.page("batch/latest/userguide/using_awslogs.html")
+def test_the_log_group_and_stream_are_those_of_the_definition(aws: Account, queue: str) -> None:
     group = unique("/jobs")
     log = {"logDriver": "awslogs", "options": {"awslogs-group": group, "awslogs-stream-prefix": "train"}}
     definition = aws.definition("say", "x", container={"logConfiguration": log})
@@ -83,13 +71,25 @@ def test_the_log_group_and_stream_are_those_of_the_definition(aws: Instance, que
     assert aws.lines_of(group, job["container"]["logStreamName"]) == ["x"]
 
 
-def test_an_exit_code_fails_the_job(aws: Instance, queue: str) -> None:
+@pytest.mark.page("batch/latest/userguide/job_states.html")
+def test_an_exit_code_fails_the_job(aws: Account, queue: str) -> None:
     job = aws.end(aws.submit(aws.definition("exit", "3"), queue))
 
     assert (job["status"], job["container"]["exitCode"], len(job["attempts"])) == ("FAILED", 3, 1)
 
 
-def test_attempts_follow_evaluate_on_exit(aws: Instance, queue: str) -> None:
+@pytest.mark.page("batch/latest/userguide/job_env_vars.html")
+def test_a_container_is_told_its_job_attempt_and_queue(aws: Account, queue: str) -> None:
+    names = ["AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ATTEMPT", "AWS_BATCH_JQ_NAME"]
+    job_id = aws.submit(aws.definition("environment", *names), queue)
+
+    seen = json.loads(aws.lines(aws.end(job_id))[0])
+
+    assert seen == dict(zip(names, [job_id, "1", queue.rpartition("/")[2]], strict=True))
+
+
+@pytest.mark.page("batch/latest/userguide/job_retries.html")
+def test_attempts_follow_evaluate_on_exit(aws: Account, queue: str) -> None:
     strategy = {
         "attempts": 3,
         "evaluateOnExit": [{"onExitCode": "75", "action": "RETRY"}, {"onReason": "*", "action": "EXIT"}],
@@ -106,9 +106,39 @@ def test_attempts_follow_evaluate_on_exit(aws: Instance, queue: str) -> None:
     assert (always["status"], len(always["attempts"])) == ("FAILED", 3)
 
 
-def test_an_image_that_no_assembly_has_cannot_be_pulled(aws: Instance, queue: str) -> None:
+@pytest.mark.page("batch/latest/userguide/job_retries.html")
+@pytest.mark.parametrize(
+    ("entries", "attempts"),
+    [
+        ([{"onExitCode": "3", "action": "EXIT"}, {"onExitCode": "*", "action": "RETRY"}], 1),
+        ([{"onExitCode": "*", "action": "RETRY"}, {"onExitCode": "3", "action": "EXIT"}], 2),
+        ([{"onExitCode": "4", "action": "EXIT"}], 2),
+        ([{"onExitCode": "3", "onReason": "OutOfMemory*", "action": "EXIT"}], 2),
+        ([{"onExitCode": "3", "onStatusReason": "essential container*", "action": "exit"}], 1),
+    ],
+    ids=[
+        "the first that matches",
+        "whatever follows it",
+        "no match means retry",
+        "all conditions",
+        "case and asterisk",
+    ],
+)
+def test_the_first_entry_of_which_all_conditions_match_decides(
+    aws: Account, queue: str, entries: list[dict[str, str]], attempts: int
+) -> None:
+    strategy = {"attempts": 2, "evaluateOnExit": entries}
+
+    job = aws.end(aws.submit(aws.definition("exit", "3"), queue, retryStrategy=strategy))
+
+    assert (job["status"], len(job["attempts"])) == ("FAILED", attempts)
+
+
+@pytest.mark.page("batch/latest/userguide/job_states.html")
+def test_an_image_that_does_not_exist_cannot_be_pulled(aws: Account, queue: str) -> None:
     strategy = {"attempts": 2, "evaluateOnExit": [{"onReason": "CannotPullContainerError:*", "action": "RETRY"}]}
-    definition = aws.definition(container={"image": f"repository:{'0' * 64}"}, retryStrategy=strategy)
+    image = f"public.ecr.aws/docker/library/python:{'0' * 64}"
+    definition = aws.definition("say", "x", container={"image": image}, retryStrategy=strategy)
 
     job = aws.end(aws.submit(definition, queue))
 
@@ -118,7 +148,8 @@ def test_an_image_that_no_assembly_has_cannot_be_pulled(aws: Instance, queue: st
     assert "exitCode" not in job["container"]
 
 
-def test_a_terminated_job_may_clean_up_and_is_not_retried(aws: Instance, queue: str) -> None:
+@pytest.mark.page("batch/latest/APIReference/API_TerminateJob.html")
+def test_a_terminated_job_may_clean_up_and_is_not_retried(aws: Account, queue: str) -> None:
     job_id = aws.submit(aws.definition("graceful"), queue, retryStrategy={"attempts": 5})
     aws.says(job_id, "training")
 
@@ -130,7 +161,8 @@ def test_a_terminated_job_may_clean_up_and_is_not_retried(aws: Instance, queue: 
     assert aws.lines(job)[-1] == "checkpointed"
 
 
-def test_a_job_that_ignores_sigterm_is_killed_after_the_grace_period(aws: Instance, queue: str) -> None:
+@pytest.mark.page("batch/latest/userguide/job_timeouts.html")
+def test_a_job_that_ignores_sigterm_is_killed_after_the_grace_period(aws: Account, queue: str) -> None:
     job_id = aws.submit(aws.definition("deaf"), queue)
     aws.says(job_id, "working")
 
@@ -141,26 +173,11 @@ def test_a_job_that_ignores_sigterm_is_killed_after_the_grace_period(aws: Instan
     assert "not now" in aws.lines(job)
 
 
-def test_the_children_of_a_job_end_with_it(aws: Instance, queue: str) -> None:
-    import psutil
-
-    job_id = aws.submit(aws.definition("parent"), queue)
-    aws.says(job_id, "sleeping")
-    family = [
-        process.pid
-        for process in psutil.Process(aws.process.pid).children(recursive=True)
-        if process.environ().get("AWS_BATCH_JOB_ID") == job_id
-    ]
-
-    aws.batch.terminate_job(jobId=job_id, reason="enough")
-    aws.end(job_id)
-
-    assert len(family) == 2
-    until(lambda: not any(alive(pid) for pid in family), what="parent and child end")
-
-
-def test_an_attempt_over_its_time_is_terminated_and_not_retried(aws: Instance, queue: str) -> None:
-    definition = aws.definition("graceful", timeout={"attemptDurationSeconds": 1}, retryStrategy={"attempts": 3})
+@pytest.mark.page("batch/latest/userguide/job_timeouts.html")
+def test_an_attempt_over_its_time_is_terminated_and_not_retried(aws: Account, queue: str) -> None:
+    definition = aws.definition(
+        "graceful", timeout={"attemptDurationSeconds": aws.shortest_attempt}, retryStrategy={"attempts": 3}
+    )
 
     job = aws.end(aws.submit(definition, queue))
 
@@ -169,7 +186,22 @@ def test_an_attempt_over_its_time_is_terminated_and_not_retried(aws: Instance, q
     assert aws.lines(job) == ["training", "checkpointed"]
 
 
-def test_cancel_leaves_running_jobs_alone(aws: Instance) -> None:
+@pytest.mark.page("batch/latest/APIReference/API_TerminateJob.html")
+def test_a_waiting_job_that_is_terminated_never_runs(aws: Account) -> None:
+    queue = aws.queue(aws.environment(maxvCpus=1))
+    definition = aws.definition("graceful")
+    running, waiting = aws.submit(definition, queue), aws.submit(definition, queue)
+    aws.says(running, "training")
+
+    aws.batch.terminate_job(jobId=waiting, reason="enough")
+    aws.batch.terminate_job(jobId=running, reason="done")
+
+    job = aws.end(waiting)
+    assert (job["status"], job["statusReason"], job["attempts"]) == ("FAILED", "enough", [])
+
+
+@pytest.mark.page("batch/latest/APIReference/API_CancelJob.html")
+def test_cancel_leaves_running_jobs_alone(aws: Account) -> None:
     queue = aws.queue(aws.environment(maxvCpus=1))
     definition = aws.definition("graceful")
     running, waiting = aws.submit(definition, queue), aws.submit(definition, queue)
@@ -185,8 +217,9 @@ def test_cancel_leaves_running_jobs_alone(aws: Instance) -> None:
     aws.batch.terminate_job(jobId=running, reason="done")
 
 
-def test_a_job_waits_for_what_it_depends_on(aws: Instance, queue: str) -> None:
-    first = aws.submit(aws.definition("sleep", "0.3"), queue)
+@pytest.mark.page("batch/latest/userguide/job_dependencies.html")
+def test_a_job_waits_for_what_it_depends_on(aws: Account, queue: str) -> None:
+    first = aws.submit(aws.definition("sleep", aws.a_while), queue)
     second = aws.submit(aws.definition("say", "x"), queue, dependsOn=[{"jobId": first}])
     failing = aws.submit(aws.definition("exit", "1"), queue)
     never = aws.submit(aws.definition("say", "x"), queue, dependsOn=[{"jobId": failing}])
@@ -196,7 +229,8 @@ def test_a_job_waits_for_what_it_depends_on(aws: Instance, queue: str) -> None:
     assert aws.end(never)["statusReason"] == "Dependent Job failed"
 
 
-def test_jobs_are_listed_by_name_and_by_state(aws: Instance) -> None:
+@pytest.mark.page("batch/latest/APIReference/API_ListJobs.html")
+def test_jobs_are_listed_by_name_and_by_state(aws: Account) -> None:
     queue = aws.queue()
     good, bad = aws.definition("say", "x"), aws.definition("exit", "1")
     for name, definition in (("run-7-seed-0", good), ("run-7-seed-1", bad), ("run-77", good)):
@@ -211,18 +245,20 @@ def test_jobs_are_listed_by_name_and_by_state(aws: Instance) -> None:
     assert listed() == set(), "without a filter only running jobs are listed"
 
 
+@pytest.mark.page("batch/latest/APIReference/API_SubmitJob.html")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"jobQueue": "nowhere"}, "Job queue nowhere does not exist"),
-        ({"jobDefinition": "nothing"}, "Job definition nothing is not found"),
-        ({"jobName": "no spaces"}, "jobName should match valid pattern"),
-        ({"timeout": {"attemptDurationSeconds": 0}}, "attemptDurationSeconds must be at least 1; given: 0"),
-        ({"retryStrategy": {"attempts": 11}}, "attempts must be between 1 and 10; given: 11"),
-        ({"arrayProperties": {"size": 2}}, "arrayProperties is not emulated"),
+        ({"jobQueue": "nowhere"}, "nowhere"),
+        ({"jobDefinition": "nothing"}, "nothing"),
+        ({"jobName": "no spaces"}, "jobName"),
+        ({"timeout": {"attemptDurationSeconds": 0}}, "attemptDurationSeconds"),
+        ({"retryStrategy": {"attempts": 11}}, "attempts"),
+        ({"retryStrategy": {"attempts": 2, "evaluateOnExit": [{"action": "AGAIN"}]}}, "AGAIN"),
+        ({"retryStrategy": {"attempts": 2, "evaluateOnExit": [{"action": "EXIT", "onExitCode": "*5"}]}}, "*5"),
     ],
 )
-def test_a_wrong_submission_is_refused(aws: Instance, queue: str, change: dict[str, Any], message: str) -> None:
+def test_a_wrong_submission_is_refused(aws: Account, queue: str, change: dict[str, Any], message: str) -> None:
     request = {"jobName": "job", "jobQueue": queue, "jobDefinition": aws.definition("say", "x"), **change}
 
     with pytest.raises(ClientError, match="ClientException") as refusal:
@@ -231,13 +267,14 @@ def test_a_wrong_submission_is_refused(aws: Instance, queue: str, change: dict[s
     assert message in str(refusal.value)
 
 
-def test_each_registration_is_a_revision_and_an_inactive_one_takes_no_jobs(aws: Instance, queue: str) -> None:
+@pytest.mark.page("batch/latest/APIReference/API_DeregisterJobDefinition.html")
+def test_each_registration_is_a_revision_and_an_inactive_one_takes_no_jobs(aws: Account, queue: str) -> None:
     first = aws.definition("say", "one")
     name = first.rpartition("/")[2].partition(":")[0]
     second = aws.batch.register_job_definition(
         jobDefinitionName=name,
         type="container",
-        containerProperties={"image": aws.job_image, "command": ["say", "two"]},
+        containerProperties=aws.job_container("say", "two"),
     )["jobDefinitionArn"]
 
     assert (first.rpartition(":")[2], second.rpartition(":")[2]) == ("1", "2")
@@ -251,23 +288,23 @@ def test_each_registration_is_a_revision_and_an_inactive_one_takes_no_jobs(aws: 
         aws.submit(second, queue)
 
 
-def test_changes_of_state_are_events(aws: Instance, queue: str) -> None:
-    events, sqs, name = aws.client("events"), aws.client("sqs"), unique("changes")
-    url = sqs.create_queue(QueueName=name)["QueueUrl"]
-    pattern = {"source": ["aws.batch"], "detail-type": ["Batch Job State Change"], "detail": {"jobName": [name]}}
-    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
-    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": f"arn:aws:sqs:us-east-1:000000000000:{name}"}])
-
-    aws.end(aws.submit(aws.definition("say", "x"), queue, jobName=name))
-
-    states: list[str] = []
+@pytest.mark.page("batch/latest/userguide/batch_cwe_events.html")
+def test_changes_of_state_are_events(aws: Account, queue: str) -> None:
+    name = unique("changes")
+    heard = aws.listener(
+        {"source": ["aws.batch"], "detail-type": ["Batch Job State Change"], "detail": {"jobName": [name]}}
+    )
+    job_id = aws.submit(aws.definition("say", "x"), queue, jobName=name)
+    aws.end(job_id)
+    details: list[dict[str, Any]] = []
 
     def collected() -> bool:
-        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-        for message in messages:
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            states.append(json.loads(message["Body"])["detail"]["status"])
-        return "SUCCEEDED" in states
+        details.extend(event["detail"] for event in heard())
+        return "SUCCEEDED" in [detail["status"] for detail in details]
 
-    until(collected, what="the job's events arrive")
-    assert states == ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED"]
+    aws.until(collected, what="the job's events arrive")
+    # At least once and in no certain order, as EventBridge promises.
+    assert {detail["status"] for detail in details} == {
+        *("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED")
+    }
+    assert {(detail["jobId"], detail["jobQueue"]) for detail in details} == {(job_id, queue)}

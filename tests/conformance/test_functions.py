@@ -1,14 +1,12 @@
 """Lambda functions: https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html"""
 
-import io
 import json
-import zipfile
 from typing import Any
 
 import pytest
 
-from tests.unit.embedded_aws.instance import Instance, unique
-from tests.unit.embedded_aws.machine import Machine, task
+from tests.conformance.account import Account
+from tests.conformance.machine import Machine, task
 
 CODE = """
 import os
@@ -28,27 +26,17 @@ def handler(event, context):
 
 
 @pytest.fixture
-def function(aws: Instance) -> str:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as package:
-        package.writestr("index.py", CODE)
-    name = unique("function")
-    aws.functions.create_function(
-        FunctionName=name,
-        Runtime="python3.12",
-        Handler="index.handler",
-        Role="arn:aws:iam::000000000000:role/function",
-        Code={"ZipFile": archive.getvalue()},
-    )
-    return name
+def function(aws: Account) -> str:
+    return aws.function(CODE)
 
 
-def invoke(aws: Instance, function: str, **event: Any) -> tuple[str | None, Any]:
+def invoke(aws: Account, function: str, **event: Any) -> tuple[str | None, Any]:
     answer = aws.functions.invoke(FunctionName=function, Payload=json.dumps(event))
     return answer.get("FunctionError"), json.loads(answer["Payload"].read())
 
 
-def test_an_exception_has_its_own_type_and_leaves_the_process_warm(aws: Instance, function: str) -> None:
+@pytest.mark.page("lambda/latest/dg/python-exceptions.html")
+def test_an_exception_has_its_own_type_and_leaves_the_process_warm(aws: Account, function: str) -> None:
     _, before = invoke(aws, function)
     error, failure = invoke(aws, function, small=True)
     _, after = invoke(aws, function)
@@ -58,7 +46,8 @@ def test_an_exception_has_its_own_type_and_leaves_the_process_warm(aws: Instance
     assert after == {"calls": 3, "process": before["process"]}
 
 
-def test_a_state_machine_can_catch_the_type(aws: Instance, function: str) -> None:
+@pytest.mark.page("step-functions/latest/dg/concepts-error-handling.html")
+def test_a_state_machine_can_catch_the_type(aws: Account, function: str) -> None:
     call = task(
         "arn:aws:states:::lambda:invoke",
         {"FunctionName": function, "Payload": {"small": True}},
@@ -73,10 +62,11 @@ def test_a_state_machine_can_catch_the_type(aws: Instance, function: str) -> Non
     assert json.loads(description["cause"])["errorMessage"] == "it is too small"
 
 
-def test_what_a_function_prints_is_in_its_log_call_by_call(aws: Instance, function: str) -> None:
+@pytest.mark.page("lambda/latest/dg/python-logging.html")
+def test_what_a_function_prints_is_in_its_log_call_by_call(aws: Account, function: str) -> None:
     for _ in range(3):
         invoke(aws, function)
 
     group = f"/aws/lambda/{function}"
     events = aws.logs.filter_log_events(logGroupName=group, filterPattern="call")["events"]
-    assert [event["message"] for event in events] == ["call 1", "call 2", "call 3"]
+    assert [event["message"].strip() for event in events] == ["call 1", "call 2", "call 3"]
