@@ -56,6 +56,7 @@ catalogue: setup  ## read the environments of the training image into contract/c
 reference: setup  ## write docs/reference/ and docs/algorithms/ from the code
 	python -m cli.reference
 	python -m stacks.reference
+	python -m tests.conformance
 	python -m training_image.algorithm_pages
 
 sbom: setup  ## write a bill of materials of each image to .cache/sbom

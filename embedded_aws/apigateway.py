@@ -1,4 +1,4 @@
-"""API Gateway's integration with the SageMaker runtime: a request goes to an endpoint without a function between.
+"""API Gateway: its integration with the SageMaker runtime, without a function between, and what it answers itself.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-integration-types.html
 """
@@ -16,6 +16,7 @@ _MODULE = "services.apigateway_v1"
 _PROVISIONERS = "services.cloudformation.provisioners"
 _INVOCATION = re.compile(r"endpoints/([^/]+)/invocations")
 _PATH_PARAMETER = "integration.request.path."
+_LARGEST_REQUEST = 10 * 1024 * 1024
 _Invoke = Callable[[str, bytes, dict[str, str]], tuple[int, dict[str, str], bytes]]
 _Response = tuple[int, dict[str, str], bytes]
 
@@ -54,7 +55,38 @@ def install(invoke: _Invoke) -> None:
         return code, {"Content-Type": content_type}, answer
 
     hooks.replace(_MODULE, "_invoke_lambda_custom_v1", call)
+    _refuse_large_requests()
+    _hide_what_went_wrong()
     _read_paths_of_method_settings()
+
+
+def _refuse_large_requests() -> None:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html"""
+    execute: Callable[..., Awaitable[_Response]] = hooks.private(_MODULE, "handle_execute")
+
+    async def execute_within_limit(
+        api_id: str, stage: str, method: str, path: str, headers: Any, body: bytes | None, query: Any
+    ) -> _Response:
+        if body and len(body) > _LARGEST_REQUEST:
+            return 413, {"Content-Type": "application/json"}, b'{"message": "Request Too Long"}'
+        return await execute(api_id, stage, method, path, headers, body, query)
+
+    hooks.replace(_MODULE, "handle_execute", execute_within_limit)
+
+
+def _hide_what_went_wrong() -> None:
+    """A caller does not learn of a function's exception, and an answer that is none is a bad gateway.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+    """
+    shape = hooks.private(_MODULE, "_lambda_proxy_response")
+
+    def proxy_response(result: dict[str, Any]) -> tuple[Any, str | None]:
+        answer, error = shape(result)
+        malformed = not result.get("error") and not isinstance(result.get("body"), dict)
+        return (None, "Internal server error") if error or malformed else (answer, None)
+
+    hooks.replace(_MODULE, "_lambda_proxy_response", proxy_response)
 
 
 def _read_paths_of_method_settings() -> None:

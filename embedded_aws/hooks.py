@@ -40,8 +40,10 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "core.responses": ("_service_model", "json_response"),
     "services.apigateway_v1": (
         "_invoke_lambda_custom_v1",
+        "_lambda_proxy_response",
         "_parse_service_integration_uri",
         "_select_service_integration_response",
+        "handle_execute",
     ),
     "services.batch": ("_DISPATCH",),
     "services.cloudformation.provisioners": (

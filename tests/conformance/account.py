@@ -83,6 +83,10 @@ class Account:
         """A compute environment; the result is its ARN."""
         raise NotImplementedError
 
+    def api_url(self, api_id: str, stage: str) -> str:
+        """Where the paths of a deployed API begin."""
+        raise NotImplementedError
+
     # --- the same everywhere ------------------------------------------------------------------------------------------
 
     def made(self, undo: Callable[[], Any]) -> None:

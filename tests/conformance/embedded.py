@@ -93,6 +93,9 @@ class Instance(Account):
     def serving_image(self) -> str:
         return self._serving_image
 
+    def api_url(self, api_id: str, stage: str) -> str:
+        return f"{self.url}/_aws/execute-api/{api_id}/{stage}"
+
     def environment(self, **resources: Any) -> str:
         arn: str = self.batch.create_compute_environment(
             computeEnvironmentName=unique("environment"),

@@ -121,7 +121,9 @@ def test_one_update_sets_appends_adds_and_removes(table: Table) -> None:
     item = table.update(
         "all",
         "SET phase = :p, history = list_append(history, :h) REMOVE note ADD version :one",
-        **{"p": {"S": "PAUSED"}, "h": {"L": [{"S": "b"}]}, "one": {"N": "1"}},
+        p={"S": "PAUSED"},
+        h={"L": [{"S": "b"}]},
+        one={"N": "1"},
     )
 
     assert item == {

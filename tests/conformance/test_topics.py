@@ -1,6 +1,7 @@
 """Topics of SNS."""
 
 import json
+from functools import partial
 
 import pytest
 from botocore.exceptions import ClientError
@@ -34,7 +35,7 @@ def test_a_message_reaches_each_subscriber_in_its_envelope(aws: Account, topic: 
     published = aws.client("sns").publish(TopicArn=topic, Subject="a run ended", Message="SUCCEEDED")
 
     for url in queues:
-        (body,) = aws.until(lambda url=url: aws.receive(url), what="the message arrives")
+        (body,) = aws.until(partial(aws.receive, url), what="the message arrives")
         envelope = json.loads(body)
         assert (envelope["Type"], envelope["TopicArn"]) == ("Notification", topic)
         assert (envelope["Subject"], envelope["Message"]) == ("a run ended", "SUCCEEDED")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from embedded_aws.embedded_metrics import extract
-from tests.unit.embedded_aws.instance import Instance, unique
+from tests.conformance.account import unique
+from tests.conformance.embedded import Instance
 
 
 def document(**changes: Any) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.embedded_aws.instance import Instance, unique, until
+from tests.conformance.account import Account, unique
 
 
-def put(aws: Instance, name: str, **settings: Any) -> None:
+def put(aws: Account, name: str, **settings: Any) -> None:
     aws.client("cloudwatch").put_metric_alarm(
         **{
             "AlarmName": name,
@@ -24,7 +24,7 @@ def put(aws: Instance, name: str, **settings: Any) -> None:
     )
 
 
-def publish(aws: Instance, metric: str, value: float, **dimensions: str) -> None:
+def publish(aws: Account, metric: str, value: float, **dimensions: str) -> None:
     datum = {
         "MetricName": metric,
         "Value": value,
@@ -33,13 +33,14 @@ def publish(aws: Instance, metric: str, value: float, **dimensions: str) -> None
     aws.client("cloudwatch").put_metric_data(Namespace="Tests", MetricData=[datum])
 
 
-def state(aws: Instance, name: str) -> str:
+def state(aws: Account, name: str) -> str:
     [alarm] = aws.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
     value: str = alarm["StateValue"]
     return value
 
 
-def test_an_alarm_rings_for_the_metric_with_its_dimensions_only(aws: Instance) -> None:
+@pytest.mark.page("AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html")
+def test_an_alarm_rings_for_the_metric_with_its_dimensions_only(aws: Account) -> None:
     name = unique("alarm")
     put(aws, name, Dimensions=[{"Name": "Room", "Value": "kitchen"}])
     publish(aws, name, 9, Room="cellar")
@@ -51,25 +52,28 @@ def test_an_alarm_rings_for_the_metric_with_its_dimensions_only(aws: Instance) -
     assert state(aws, name) == "ALARM", "the sum of a period counts"
 
 
+@pytest.mark.page("AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html")
 @pytest.mark.parametrize(
     ("missing", "expected"),
     [("missing", "INSUFFICIENT_DATA"), ("notBreaching", "OK"), ("breaching", "ALARM"), ("ignore", "INSUFFICIENT_DATA")],
 )
-def test_missing_data_mean_what_the_alarm_says(aws: Instance, missing: str, expected: str) -> None:
+def test_missing_data_mean_what_the_alarm_says(aws: Account, missing: str, expected: str) -> None:
     name = unique("alarm")
     put(aws, name, TreatMissingData=missing)
     assert state(aws, name) == expected
 
 
-def test_as_many_periods_must_breach_as_the_alarm_says(aws: Instance) -> None:
+@pytest.mark.page("AmazonCloudWatch/latest/monitoring/alarm-evaluation.html")
+def test_as_many_periods_must_breach_as_the_alarm_says(aws: Account) -> None:
     name = unique("alarm")
     put(aws, name, EvaluationPeriods=3, DatapointsToAlarm=2, TreatMissingData="notBreaching")
     publish(aws, name, 9)
     assert state(aws, name) == "OK"
 
 
-def test_an_alarm_ends_when_its_data_are_old(aws: Instance) -> None:
+@pytest.mark.page("AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html")
+def test_an_alarm_ends_when_its_data_are_old(aws: Account) -> None:
     name = unique("alarm")
     put(aws, name, Period=1, TreatMissingData="notBreaching")
     publish(aws, name, 9)
-    until(lambda: state(aws, name) == "OK", what="the alarm ends")
+    aws.until(lambda: state(aws, name) == "OK", what="the alarm ends")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.unit.embedded_aws.instance import Instance, unique, until
+from tests.conformance.account import Account, unique
 
 LONG, SHORT = 3600, 20
 """Seconds of a bake; the instance takes a hundredth of them."""
@@ -33,7 +33,7 @@ def canary(percent: int, seconds: int, alarms: tuple[str, ...] = ()) -> dict[str
     return {"BlueGreenUpdatePolicy": policy, **watched}
 
 
-def alarm(aws: Instance, endpoint: str, config: str, metric: str, threshold: float, statistic: str = "Average") -> str:
+def alarm(aws: Account, endpoint: str, config: str, metric: str, threshold: float, statistic: str = "Average") -> str:
     """An alarm on the fleet of one configuration."""
     name = unique("alarm")
     aws.client("cloudwatch").put_metric_alarm(
@@ -56,7 +56,7 @@ def alarm(aws: Instance, endpoint: str, config: str, metric: str, threshold: flo
 
 
 @contextmanager
-def asking(aws: Instance, endpoint: str) -> Iterator[list[str]]:
+def asking(aws: Account, endpoint: str) -> Iterator[list[str]]:
     """Ask the endpoint all the time; what it answered so far."""
     answers: list[str] = []
     stop = threading.Event()
@@ -80,21 +80,22 @@ def asking(aws: Instance, endpoint: str) -> Iterator[list[str]]:
             thread.join()
 
 
-def test_a_canary_gets_its_share_and_then_everything(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/dg/deployment-guardrails-blue-green-canary.html")
+def test_a_canary_gets_its_share_and_then_everything(aws: Account) -> None:
     before, after = aws.model("old"), aws.model("new")
     endpoint = aws.endpoint(before)
     with asking(aws, endpoint) as answers:
         aws.sagemaker.update_endpoint(
             EndpointName=endpoint, EndpointConfigName=after, DeploymentConfig=canary(25, LONG // 4)
         )
-        until(lambda: "new" in answers, what="the canary answers")
+        aws.until(lambda: "new" in answers, what="the canary answers")
         first = answers.index("new")
         pending = aws.sagemaker.describe_endpoint(EndpointName=endpoint)
-        until(lambda: len(answers) > first + 100, what="both fleets have answered for a while")
+        aws.until(lambda: len(answers) > first + 100, what="both fleets have answered for a while")
         baking = Counter(answers[first : first + 100])
         description = aws.settled(endpoint)
         seen = len(answers)
-        until(lambda: len(answers) > seen + 20, what="it answers after the update")
+        aws.until(lambda: len(answers) > seen + 20, what="it answers after the update")
     assert (pending["EndpointStatus"], pending["PendingDeploymentSummary"]["EndpointConfigName"]) == ("Updating", after)
     assert description["EndpointConfigName"] == after
     assert "PendingDeploymentSummary" not in description
@@ -103,7 +104,8 @@ def test_a_canary_gets_its_share_and_then_everything(aws: Instance) -> None:
     assert set(answers[-10:]) == {"new"}
 
 
-def test_an_alarm_takes_the_traffic_back_to_the_fleet_of_before(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/dg/deployment-guardrails-configuration.html")
+def test_an_alarm_takes_the_traffic_back_to_the_fleet_of_before(aws: Account) -> None:
     before, after = aws.model("old"), aws.model("new", failing="yes")
     endpoint = aws.endpoint(before)
     name = alarm(aws, endpoint, after, "Invocation5XXErrors", 0.05)
@@ -113,14 +115,15 @@ def test_an_alarm_takes_the_traffic_back_to_the_fleet_of_before(aws: Instance) -
         )
         description = aws.settled(endpoint)
         seen = len(answers)
-        until(lambda: len(answers) > seen + 20, what="it answers after the rollback")
+        aws.until(lambda: len(answers) > seen + 20, what="it answers after the rollback")
     assert (description["EndpointStatus"], description["EndpointConfigName"]) == ("InService", before)
     assert f"alarm(s) have been triggered: [{name}]" in description["FailureReason"]
     assert "500" in answers
     assert set(answers[seen + 4 :]) == {"old"}
 
 
-def test_an_alarm_on_one_fleet_is_not_moved_by_the_other(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/dg/deployment-guardrails-configuration.html")
+def test_an_alarm_on_one_fleet_is_not_moved_by_the_other(aws: Account) -> None:
     before, after = aws.model("old", failing="yes"), aws.model("new")
     endpoint = aws.endpoint(before)
     name = alarm(aws, endpoint, after, "Invocation5XXErrors", 0.0)
@@ -132,7 +135,8 @@ def test_an_alarm_on_one_fleet_is_not_moved_by_the_other(aws: Instance) -> None:
     assert description["EndpointConfigName"] == after, description
 
 
-def test_a_slow_fleet_is_seen_by_its_latency(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/dg/monitoring-cloudwatch.html")
+def test_a_slow_fleet_is_seen_by_its_latency(aws: Account) -> None:
     before, after = aws.model("old"), aws.model("new", slow="0.3")
     endpoint = aws.endpoint(before)
     name = alarm(aws, endpoint, after, "ModelLatency", 250_000)
@@ -146,7 +150,8 @@ def test_a_slow_fleet_is_seen_by_its_latency(aws: Instance) -> None:
     assert set(answers) <= {"old", "new"}, "what is slow is answered all the same"
 
 
-def test_what_a_fleet_was_asked_it_answers_before_it_ends(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/dg/deployment-guardrails-blue-green.html")
+def test_what_a_fleet_was_asked_it_answers_before_it_ends(aws: Account) -> None:
     before, after = aws.model("old", slow="1"), aws.model("new")
     endpoint = aws.endpoint(before)
     answers: list[str] = []
@@ -159,7 +164,8 @@ def test_what_a_fleet_was_asked_it_answers_before_it_ends(aws: Instance) -> None
     assert aws.invoke(endpoint) == "new"
 
 
-def test_deployments_that_sagemaker_refuses(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/APIReference/API_DeploymentConfig.html")
+def test_deployments_that_sagemaker_refuses(aws: Account) -> None:
     before, after = aws.model("old"), aws.model("new")
     endpoint = aws.endpoint(before)
     for deployment, said in (
@@ -171,7 +177,8 @@ def test_deployments_that_sagemaker_refuses(aws: Instance) -> None:
     assert aws.settled(endpoint)["EndpointConfigName"] == before
 
 
-def test_invocations_are_metrics_by_endpoint_variant_and_configuration(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/dg/monitoring-cloudwatch.html")
+def test_invocations_are_metrics_by_endpoint_variant_and_configuration(aws: Account) -> None:
     """https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html"""
     config = aws.model("one")
     endpoint = aws.endpoint(config)
@@ -195,7 +202,7 @@ def test_invocations_are_metrics_by_endpoint_variant_and_configuration(aws: Inst
         )["Datapoints"]
         return sum(point[statistic] for point in points)
 
-    until(lambda: total("Invocations") == 3, what="the invocations are published")
+    aws.until(lambda: total("Invocations") == 3, what="the invocations are published")
     assert total("Invocation4XXErrors") == 1
     assert total("Invocation5XXErrors") == 0
     assert total("ModelLatency", "Minimum") > 0
@@ -206,10 +213,10 @@ def variant(model: str, name: str = "policy", **more: Any) -> dict[str, Any]:
     return {"VariantName": name, "ModelName": model, "InstanceType": "ml.t2.medium", "InitialInstanceCount": 1, **more}
 
 
-def test_a_shadow_sees_requests_and_nobody_sees_its_answers(aws: Instance) -> None:
-    """https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html"""
+@pytest.mark.page("sagemaker/latest/dg/shadow-tests.html")
+def test_a_shadow_sees_requests_and_nobody_sees_its_answers(aws: Account) -> None:
     production, candidate = aws.model("production"), aws.model("candidate")
-    config = unique("shadowed")
+    config, captures = unique("shadowed"), aws.bucket()
     aws.sagemaker.create_endpoint_config(
         EndpointConfigName=config,
         ProductionVariants=[variant(production, InitialVariantWeight=1.0)],
@@ -217,7 +224,7 @@ def test_a_shadow_sees_requests_and_nobody_sees_its_answers(aws: Instance) -> No
         DataCaptureConfig={
             "EnableCapture": True,
             "InitialSamplingPercentage": 100,
-            "DestinationS3Uri": "s3://models/captured",
+            "DestinationS3Uri": f"s3://{captures}/captured",
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
         },
@@ -226,11 +233,11 @@ def test_a_shadow_sees_requests_and_nobody_sees_its_answers(aws: Instance) -> No
     assert {aws.invoke(endpoint, " said", ContentType="application/json") for _ in range(5)} == {"production said"}
 
     def captured(name: str) -> list[dict[str, Any]]:
-        listed = aws.s3.list_objects_v2(Bucket="models", Prefix=f"captured/{endpoint}/{name}/").get("Contents", [])
-        bodies = [aws.s3.get_object(Bucket="models", Key=item["Key"])["Body"].read() for item in listed]
+        listed = aws.s3.list_objects_v2(Bucket=captures, Prefix=f"captured/{endpoint}/{name}/").get("Contents", [])
+        bodies = [aws.s3.get_object(Bucket=captures, Key=item["Key"])["Body"].read() for item in listed]
         return [json.loads(line) for body in bodies for line in body.splitlines()]
 
-    until(lambda: len(captured("policy")) == len(captured("candidate")) == 5, what="both variants are captured")
+    aws.until(lambda: len(captured("policy")) == len(captured("candidate")) == 5, what="both variants are captured")
     [record, *_] = captured("candidate")
     assert record["captureData"]["endpointInput"]["data"] == " said"
     output = record["captureData"]["endpointOutput"]
@@ -240,7 +247,8 @@ def test_a_shadow_sees_requests_and_nobody_sees_its_answers(aws: Instance) -> No
     assert description["DataCaptureConfig"]["CaptureStatus"] == "Started"
 
 
-def test_a_variant_may_be_asked_for_by_name(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/dg/model-ab-testing.html")
+def test_a_variant_may_be_asked_for_by_name(aws: Account) -> None:
     one, two = aws.model("one"), aws.model("two")
     config = unique("variants")
     aws.sagemaker.create_endpoint_config(
@@ -257,7 +265,8 @@ def test_a_variant_may_be_asked_for_by_name(aws: Instance) -> None:
         aws.invoke(endpoint, TargetVariant="three")
 
 
-def test_a_serverless_variant_has_no_instances(aws: Instance) -> None:
+@pytest.mark.page("sagemaker/latest/dg/serverless-endpoints.html")
+def test_a_serverless_variant_has_no_instances(aws: Account) -> None:
     model, config = aws.model("cheap"), unique("serverless")
     serverless = {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
     aws.sagemaker.create_endpoint_config(

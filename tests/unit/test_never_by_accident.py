@@ -1,0 +1,37 @@
+"""No test reaches an AWS account unless it is told which."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--aws", "123456789012", "tests/unit/test_never_by_accident.py"], "--aws is for tests/conformance alone"),
+        (["--aws", "123456789012", "tests/conformance/test_topics.py"], "NoCredentials|Unable to locate credentials"),
+    ],
+)
+def test_a_real_account_is_for_the_conformance_suite_and_needs_credentials(words: list[str], said: str) -> None:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    environment = {
+        **kept,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *words],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert any(part in done.stdout + done.stderr for part in said.split("|")), done.stdout[-2000:] + done.stderr
