@@ -91,9 +91,37 @@ class GpuPoolSettings(_Section):
         return [check_instance_type(type_, known=known) for type_ in types]
 
 
+class KubernetesSettings(_Section):
+    """An EKS cluster of the account's own that runs the jobs in place of ECS; prepared as docs/kubernetes.md says."""
+
+    cluster_name: str = Field(pattern=r"^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$", description="Name of the EKS cluster.")
+    namespace: str = Field(
+        default="rlpipe",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        description="Kubernetes namespace of the jobs; Batch takes neither `default` nor one that begins with `kube-`.",
+    )
+    vpc_id: str = Field(pattern=r"^vpc-[0-9a-f]{8,17}$", description="The cluster's VPC; the stage's own is not used.")
+    subnet_ids: list[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]] = Field(
+        min_length=2, description="Subnets of that VPC for the instances, in two zones at least."
+    )
+    security_group_id: str = Field(
+        pattern=r"^sg-[0-9a-f]{8,17}$", description="The cluster's security group, by which instances reach it."
+    )
+
+    @field_validator("namespace")
+    @classmethod
+    def _batch_takes_it(cls, namespace: str) -> str:
+        if namespace == "default" or namespace.startswith("kube-"):
+            raise ValueError("neither `default` nor one that begins with `kube-`")
+        return namespace
+
+
 class ComputeSettings(_Section):
     """The Batch compute environments."""
 
+    kubernetes: KubernetesSettings | None = Field(
+        default=None, description="Run the jobs on an EKS cluster that is there already; left out, on ECS."
+    )
     cpu: CpuPoolSettings
     gpu: GpuPoolSettings
     volume_gib: int = Field(
@@ -277,6 +305,12 @@ class Settings(_Section):
                 "images.training_uri: required with compute.gpu.machine_image: a V100 needs a training image whose "
                 "PyTorch was built for CUDA 12.6"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _kubernetes_has_its_own_machine_images(self) -> Self:
+        if self.compute.kubernetes and self.compute.gpu.machine_image:
+            raise ValueError("compute.gpu.machine_image: not together with compute.kubernetes: it is made for ECS")
         return self
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ They are one stack because they change together: an execution keeps the definiti
 definition names exact revisions of its jobs, so a deployment never changes the code under a run.
 """
 
+import json
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -23,6 +24,7 @@ from stacks.constructs.assets import ROOT
 from stacks.constructs.base import RoomStack, dead_letters, log_group
 from stacks.constructs.function import Function
 from stacks.constructs.jobs import Jobs
+from stacks.constructs.kubernetes import with_pod_overrides
 from stacks.constructs.pool import Pool
 
 DEFINITION = ROOT / "statemachine" / "pipeline.asl.json"
@@ -58,7 +60,7 @@ class PipelineStack(RoomStack):
             "StateMachine",
             state_machine_type=sfn.StateMachineType.STANDARD,
             # As text in the template, not as a file in S3: so cfn-lint checks it and a diff shows it.
-            definition_body=sfn.DefinitionBody.from_string(DEFINITION.read_text(encoding="utf-8")),
+            definition_body=sfn.DefinitionBody.from_string(self._definition()),
             definition_substitutions={
                 "PrepareFunctionArn": prepare.function_arn,
                 "SmokeTestFunctionArn": smoke_test.function_arn,
@@ -96,6 +98,12 @@ class PipelineStack(RoomStack):
         self.finish_function: lambda_.IFunction = finish
         self.job_log_group: logs.ILogGroup = jobs.log_group
         cdk.CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
+
+    def _definition(self) -> str:
+        text = DEFINITION.read_text(encoding="utf-8")
+        if self._settings.compute.kubernetes is None:
+            return text
+        return json.dumps(with_pod_overrides(json.loads(text)))
 
     def _prepare(self) -> Function:
         function = Function(

@@ -13,6 +13,7 @@ from contract.metrics import SECONDS_VARIABLE, STAGE_VARIABLE
 from contract.outcomes import ExitCode
 from stacks.constructs.base import log_group
 from stacks.constructs.image import image
+from stacks.constructs.kubernetes import pod_definition, pod_role, service_account
 
 
 class Jobs(Construct):
@@ -23,6 +24,7 @@ class Jobs(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._metrics = {STAGE_VARIABLE: settings.stage, SECONDS_VARIABLE: str(settings.metrics.every_seconds)}
+        self._kubernetes = settings.compute.kubernetes
         self._image = image(self, "Image", name="training", settings=settings)
         self.log_group: logs.ILogGroup = log_group(self, "Log", settings=settings)
         self._execution_role = iam.Role(
@@ -51,7 +53,11 @@ class Jobs(Construct):
         self.validate = self._definition("Validate", settings.jobs.validation, validate, validate_role)
 
     def _role(self, construct_id: str, artifacts_bucket: s3.IBucket) -> iam.Role:
-        role = iam.Role(self, construct_id, assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
+        if self._kubernetes:
+            account = service_account(construct_id)
+            role = pod_role(self, construct_id, settings=self._kubernetes, service_account=account)
+        else:
+            role = iam.Role(self, construct_id, assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["s3:GetObject", "s3:PutObject"], resources=[artifacts_bucket.arn_for_objects("runs/*")]
@@ -74,7 +80,19 @@ class Jobs(Construct):
 
     def _definition(
         self, construct_id: str, job: JobSettings, command: list[str], role: iam.IRole
-    ) -> batch.EcsJobDefinition:
+    ) -> batch.IJobDefinition:
+        environment = {"RLPIPE_PRICE_PER_HOUR": f"{job.price_per_hour:g}", **self._metrics}
+        if self._kubernetes:
+            return pod_definition(
+                self,
+                construct_id,
+                job=job,
+                image_uri=self._image.uri,
+                command=command,
+                environment=environment,
+                service_account=service_account(role.node.id),
+                retry_strategies=_retries(),
+            )
         return batch.EcsJobDefinition(
             self,
             construct_id,
@@ -86,7 +104,7 @@ class Jobs(Construct):
                 cpu=job.vcpus,
                 memory=cdk.Size.mebibytes(job.memory_mib),
                 gpu=gpus_of(job) or None,
-                environment={"RLPIPE_PRICE_PER_HOUR": f"{job.price_per_hour:g}", **self._metrics},
+                environment=environment,
                 job_role=role,
                 execution_role=self._execution_role,
                 logging=ecs.LogDriver.aws_logs(stream_prefix=construct_id.lower(), log_group=self.log_group),
@@ -95,16 +113,18 @@ class Jobs(Construct):
             ),
             timeout=cdk.Duration.seconds(round(job.timeout_hours * 3600)),
             retry_attempts=job.attempts,
-            retry_strategies=[
-                batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.SPOT_INSTANCE_RECLAIMED),
-                batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.CANNOT_PULL_CONTAINER),
-                batch.RetryStrategy.of(
-                    batch.Action.RETRY, batch.Reason.custom(on_exit_code=str(ExitCode.CHECKPOINTED.value))
-                ),
-                # What failed for any other reason would fail again, at the same price.
-                batch.RetryStrategy.of(batch.Action.EXIT, batch.Reason.custom(on_reason="*")),
-            ],
+            retry_strategies=_retries(),
             propagate_tags=True,
             # A deployment must not pull a definition away from under an execution that is about to submit it.
             skip_deregister_on_update=True,
         )
+
+
+def _retries() -> list[batch.RetryStrategy]:
+    return [
+        batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.SPOT_INSTANCE_RECLAIMED),
+        batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.CANNOT_PULL_CONTAINER),
+        batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.custom(on_exit_code=str(ExitCode.CHECKPOINTED.value))),
+        # What failed for any other reason would fail again, at the same price.
+        batch.RetryStrategy.of(batch.Action.EXIT, batch.Reason.custom(on_reason="*")),
+    ]

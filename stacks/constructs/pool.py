@@ -1,12 +1,15 @@
 """Instances of one kind, on Spot and On-Demand, and the queues in front of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
+
+from stacks.constructs.kubernetes import Cluster
 
 
 class Pool(Construct):
@@ -24,38 +27,49 @@ class Pool(Construct):
         *,
         instance_types: Sequence[str],
         max_vcpus: int,
-        image: batch.EcsMachineImage,
+        image: batch.EcsMachineImage | batch.EksMachineImage,
         capacity_wait: cdk.Duration,
         vpc: ec2.IVpc,
         subnets: ec2.SubnetSelection,
         security_group: ec2.ISecurityGroup,
         launch_template: ec2.LaunchTemplate,
         instance_role: iam.IRole,
+        cluster: Cluster | None = None,
     ) -> None:
+        """`cluster` is the EKS cluster that the instances join, with an image of EKS; left out, ECS."""
         super().__init__(scope, construct_id)
 
         def environment(name: str, *, spot: bool, strategy: batch.AllocationStrategy) -> batch.IComputeEnvironment:
-            created = batch.ManagedEc2EcsComputeEnvironment(
-                self,
-                name,
-                vpc=vpc,
-                vpc_subnets=subnets,
-                security_groups=[security_group],
-                spot=spot,
-                allocation_strategy=strategy,
-                images=[image],
-                instance_types=[ec2.InstanceType(name) for name in instance_types],
-                use_optimal_instance_classes=False,  # left out, CDK adds Batch's own choice to ours
-                minv_cpus=0,
-                maxv_cpus=max_vcpus,
-                launch_template=launch_template,
-                instance_role=instance_role,
+            properties: dict[str, Any] = {
+                "vpc": vpc,
+                "vpc_subnets": subnets,
+                "security_groups": [security_group],
+                "spot": spot,
+                "allocation_strategy": strategy,
+                "images": [image],
+                "instance_types": [ec2.InstanceType(name) for name in instance_types],
+                "use_optimal_instance_classes": False,  # left out, CDK adds Batch's own choice to ours
+                "minv_cpus": 0,
+                "maxv_cpus": max_vcpus,
+                "launch_template": launch_template,
+                "instance_role": instance_role,
                 # Together these let Batch change an environment in place, waiting for the jobs that run on it.
-                replace_compute_environment=False,
-                update_to_latest_image_version=True,
-                terminate_on_update=False,
-                update_timeout=cdk.Duration.minutes(60),
-            )
+                "replace_compute_environment": False,
+                "update_to_latest_image_version": True,
+                "terminate_on_update": False,
+                "update_timeout": cdk.Duration.minutes(60),
+            }
+            created: batch.IComputeEnvironment
+            if cluster:
+                created = batch.ManagedEc2EksComputeEnvironment(
+                    self,
+                    name,
+                    eks_cluster=cluster.cluster,
+                    kubernetes_namespace=cluster.namespace,
+                    **properties,
+                )
+            else:
+                created = batch.ManagedEc2EcsComputeEnvironment(self, name, **properties)
             resource = created.node.default_child
             assert isinstance(resource, batch.CfnComputeEnvironment)
             # Without it Batch takes the template's default version, and a change to it never reaches an instance.

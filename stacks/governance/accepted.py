@@ -49,6 +49,12 @@ ACCEPTED: tuple[Accepted, ...] = (
         reason="AWS keeps this policy in step with the ECS agent, which its own image brings to the instance.",
     ),
     Accepted(
+        path="rlpipe-*-compute/Kubernetes/InstanceRole/Resource",
+        rule="AwsSolutions-IAM4",
+        finding="Policy::*Amazon*",
+        reason="The three policies that EKS asks of a node; AWS keeps them in step with its own image.",
+    ),
+    Accepted(
         path="rlpipe-*-network/Vpc/Resource",
         rule="AwsSolutions-VPC7",
         reason="network.flow_logs is off where instances are few, short-lived and accept nothing; production has them.",

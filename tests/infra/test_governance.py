@@ -19,6 +19,12 @@ from stacks.governance.accepted import ACCEPTED
 from stacks.governance.govern import govern, synthesise
 from stacks.governance.judges import Finding, findings, unaccepted
 from tests.infra.conftest import ROOT, STAGES, Properties, Stage
+from tests.infra.test_kubernetes import on_a_cluster
+
+VARIANTS: dict[str, Callable[[], Settings]] = {
+    "codebuild": lambda: load_settings("dev").model_copy(update={"images": ImagesSettings(builder="codebuild")}),
+    "kubernetes": on_a_cluster,
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +32,7 @@ def found() -> dict[str, list[Finding]]:
     """What cdk-nag finds in each stage, accepted or not."""
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
     answer = {}
-    for name in (*STAGES, "codebuild"):
+    for name in (*STAGES, *VARIANTS):
         app = cdk.App(context=flags, analytics_reporting=False)
         build(app, _settings(name), bundle=False)
         answer[name] = findings(app)
@@ -34,13 +40,11 @@ def found() -> dict[str, list[Finding]]:
 
 
 def _settings(name: str) -> Settings:
-    """A stage's settings, or those of development with the images built by CodeBuild."""
-    if name in STAGES:
-        return load_settings(name)
-    return load_settings("dev").model_copy(update={"images": ImagesSettings(builder="codebuild")})
+    """A stage's settings, or those of development with a switch that brings other resources."""
+    return load_settings(name) if name in STAGES else VARIANTS[name]()
 
 
-@pytest.mark.parametrize("name", [*STAGES, "codebuild"])
+@pytest.mark.parametrize("name", [*STAGES, *VARIANTS])
 def test_cdk_nag_finds_nothing_that_is_not_accepted(found: dict[str, list[Finding]], name: str) -> None:
     assert found[name], "cdk-nag did not look"
     objections = [f"{it.path}: {it.rule} {it.detail}"[:200] for it in unaccepted(found[name])]
