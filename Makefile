@@ -87,7 +87,7 @@ $(JUDGES): requirements-judges.txt .venv/.complete
 	@.cache/tools/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-judges.txt
 	@touch $@
 
-node_modules/.complete: package.json package-lock.json .venv/.complete
+node_modules/.complete: package.json package-lock.json | .venv/.complete
 	@echo "Installing the CDK command line into node_modules (once)"
 	@npm ci --silent --no-audit --no-fund --no-update-notifier
 	@touch $@
