@@ -161,12 +161,31 @@ class JobsSettings(_Section):
     validation: JobSettings
 
 
+class ServerlessSettings(_Section):
+    """SageMaker endpoints of the target `sagemaker-serverless`."""
+
+    memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = Field(
+        default=1024, description="Memory of the container; vCPUs come with it."
+    )
+    max_concurrency: int = Field(
+        default=5, ge=1, le=200, description="Requests at a time; an account has room for ten to begin with."
+    )
+
+
 class ServingSettings(_Section):
     """SageMaker endpoints. They are created by the pipeline, one a policy."""
 
     instance_type: str = Field(
         pattern=r"^ml\.[a-z0-9]+\.[a-z0-9]+$", description="Instance type of an endpoint, such as `ml.t2.medium`."
     )
+    instances: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Instances of an endpoint. With two or more they are in different zones, and a new policy gets "
+        "only a part of the requests first (`deploy.canary_percent`).",
+    )
+    serverless: ServerlessSettings = Field(default_factory=ServerlessSettings)
 
 
 class ImagesSettings(_Section):

@@ -13,6 +13,8 @@ ERROR_SUFFIX = ".error.txt"
 # SageMaker's limit for model, endpoint and endpoint-config names; an execution's name may have 80.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html
 MAX_NAME = 63
+REHEARSAL = "rehearsal-"
+"""How the names of endpoints begin that are there for a deployment only."""
 _DIGEST = 12
 
 
@@ -44,6 +46,11 @@ def experiment_of_run(run_id: str) -> str:
 def error_key(key: str) -> str:
     """Where the reasons of a refusal lie: beside the refused object."""
     return key + ERROR_SUFFIX
+
+
+def rehearsal_endpoint(run_id: str) -> str:
+    """The endpoint that a run's policy rehearses at, before it takes over the one that it is for."""
+    return f"{REHEARSAL}{run_id.rpartition('-')[2]}"
 
 
 def champion_key(endpoint: str) -> str:

@@ -208,9 +208,10 @@ class DataSection(_Section):
 class DeploySection(_Section):
     """Where a policy that passed goes."""
 
-    target: Literal["sagemaker", "none"] = Field(
+    target: Literal["sagemaker", "sagemaker-serverless", "none"] = Field(
         default="sagemaker",
-        description="`sagemaker` serves it at a real-time endpoint; `none` only keeps it.",
+        description="`sagemaker` serves it at a real-time endpoint; `sagemaker-serverless` at one that costs nothing "
+        "while nobody calls, and takes seconds to answer the first who does; `none` only keeps it.",
     )
     endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN)] | None = Field(
         default=None, description="Name of the endpoint, created or updated; left out, the experiment's name."
@@ -221,6 +222,27 @@ class DeploySection(_Section):
     )
     approval_hours: Annotated[float, Field(gt=0, le=24 * 7)] = Field(
         default=72, description="Hours that a policy waits for approval; then it is rejected."
+    )
+    rehearse: bool = Field(
+        default=True,
+        description="Ask a policy at an endpoint of its own, which no caller knows, before it takes over one that "
+        "serves: what answers wrongly, slowly or not at all never meets a caller.",
+    )
+    canary_percent: Annotated[int, Field(ge=0, le=50), _WHOLE] = Field(
+        default=25,
+        description="Percent of the requests that a new policy gets first, where the endpoint has several instances; "
+        "0 moves all of them at once.",
+    )
+    bake_minutes: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=5,
+        description="Minutes that alarms watch a new policy with its first requests, and then with all of them, "
+        "before the one of before is let go; when one rings, it serves on.",
+    )
+    max_error_percent: Annotated[float, Field(ge=0, lt=100)] = Field(
+        default=1, description="Percent of the requests that may fail."
+    )
+    max_latency_ms: Annotated[float, Field(gt=0, le=60_000)] = Field(
+        default=250, description="Milliseconds that nine of ten requests may take in the container."
     )
 
 

@@ -22,6 +22,7 @@ from config.settings import Settings
 from contract.layout import ERROR_SUFFIX, GOLDEN, RUN_FILE, VERDICT
 from stacks.constructs.assets import ROOT
 from stacks.constructs.base import RoomStack, dead_letters, log_group
+from stacks.constructs.endpoints import Endpoints
 from stacks.constructs.function import Function
 from stacks.constructs.jobs import Jobs
 from stacks.constructs.kubernetes import with_pod_overrides
@@ -55,6 +56,16 @@ class PipelineStack(RoomStack):
         jobs = Jobs(self, "Jobs", settings=settings, artifacts_bucket=artifacts_bucket)
         prepare, smoke_test = self._prepare(), self._smoke_test()
         finish = self._finish(jobs, topic)
+        endpoints = Endpoints(
+            self,
+            "Endpoints",
+            settings=settings,
+            function_code=function_code,
+            artifacts_bucket=artifacts_bucket,
+            run_table=run_table,
+            model_role=model_role,
+            topic=topic,
+        )
         state_machine = sfn.StateMachine(
             self,
             "StateMachine",
@@ -64,6 +75,7 @@ class PipelineStack(RoomStack):
             definition_substitutions={
                 "PrepareFunctionArn": prepare.function_arn,
                 "SmokeTestFunctionArn": smoke_test.function_arn,
+                "EndpointsFunctionArn": endpoints.function.function_arn,
                 "FinishFunctionArn": finish.function_arn,
                 "ArtifactsBucket": artifacts_bucket.bucket_name,
                 "RunTable": run_table.table_name,
@@ -75,7 +87,6 @@ class PipelineStack(RoomStack):
                 "TrainCpuJobDefinitionArn": jobs.train_cpu.job_definition_arn,
                 "TrainGpuJobDefinitionArn": jobs.train_gpu.job_definition_arn,
                 "ValidateJobDefinitionArn": jobs.validate.job_definition_arn,
-                "ModelRoleArn": model_role.role_arn,
                 "ModelPackageGroupName": model_package_group_name,
                 "ServingImageUri": serving_image_uri,
                 "ServingInstanceType": settings.serving.instance_type,
@@ -87,15 +98,21 @@ class PipelineStack(RoomStack):
                 include_execution_data=True,
             ),
         )
-        for function in (prepare, smoke_test, finish):
+        for function in (prepare, smoke_test, finish, endpoints.function):
             function.grant_invoke(state_machine)
         self._grant_jobs(state_machine, jobs, [cpu, gpu])
-        self._grant_artifacts(state_machine)
+        _allow(state_machine, ["s3:GetObject"], artifacts_bucket.arn_for_objects(f"runs/*/{VERDICT}"))
         _allow(state_machine, ["dynamodb:GetItem", "dynamodb:UpdateItem"], run_table.table_arn)
         _allow(state_machine, ["sns:Publish"], topic.topic_arn)
-        self._grant_serving(state_machine, model_role, model_package_group_name)
+        _allow(
+            state_machine,
+            ["sagemaker:CreateModelPackage", "sagemaker:UpdateModelPackage"],
+            self._sagemaker_arn("model-package-group", model_package_group_name),
+            self._sagemaker_arn("model-package", f"{model_package_group_name}/*"),
+        )
         self.state_machine: sfn.IStateMachine = state_machine
         self.finish_function: lambda_.IFunction = finish
+        self.endpoints_function = endpoints.function
         self.job_log_group: logs.ILogGroup = jobs.log_group
         cdk.CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
 
@@ -188,32 +205,6 @@ class PipelineStack(RoomStack):
         name_and_revision = cdk.Fn.select(1, cdk.Fn.split("/", definition.job_definition_arn))
         name = cdk.Fn.select(0, cdk.Fn.split(":", name_and_revision))
         return self.format_arn(service="batch", resource="job-definition", resource_name=f"{name}:*")
-
-    def _grant_artifacts(self, state_machine: sfn.StateMachine) -> None:
-        _allow(state_machine, ["s3:GetObject"], self._artifacts.arn_for_objects(f"runs/*/{VERDICT}"))
-        _allow(state_machine, ["s3:PutObject"], self._artifacts.arn_for_objects("champions/*"))
-
-    def _grant_serving(self, state_machine: sfn.StateMachine, model_role: iam.IRole, group: str) -> None:
-        # A run file names its endpoint, a run its model and its endpoint's configuration.
-        _allow(state_machine, ["sagemaker:CreateModel"], self._sagemaker_arn("model", "*"))
-        configuration, endpoint = self._sagemaker_arn("endpoint-config", "*"), self._sagemaker_arn("endpoint", "*")
-        _allow(state_machine, ["sagemaker:CreateEndpointConfig"], configuration)
-        _allow(state_machine, ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"], endpoint, configuration)
-        _allow(state_machine, ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], endpoint)
-        _allow(state_machine, ["sagemaker:ListEndpoints"], "*")  # knows no resources
-        _allow(
-            state_machine,
-            ["sagemaker:CreateModelPackage", "sagemaker:UpdateModelPackage"],
-            self._sagemaker_arn("model-package-group", group),
-            self._sagemaker_arn("model-package", f"{group}/*"),
-        )
-        state_machine.add_to_role_policy(
-            iam.PolicyStatement(
-                actions=["iam:PassRole"],
-                resources=[model_role.role_arn],
-                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-            )
-        )
 
     def _sagemaker_arn(self, resource: str, name: str) -> str:
         return self.format_arn(service="sagemaker", resource=resource, resource_name=name)

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 
 from contract.catalogue import load_catalogue
-from contract.layout import RunLayout, champion_key, error_key
+from contract.layout import RunLayout, error_key
 from contract.record import new_record
 from contract.run import MAX_RUN_FILE_BYTES, ResolvedRun, RunFileError, RunSpecification, Source, resolve
 from lambdas.items import to_item
@@ -120,7 +120,7 @@ def _pointers(run: ResolvedRun, layout: RunLayout, bucket: str) -> dict[str, Any
         # Step Functions counts whole seconds.
         "approval_seconds": max(1, round(specification.deploy.approval_hours * 3600)),
         "endpoint": endpoint,
-        "champion_key": champion_key(endpoint),
+        "max_latency_ms": specification.deploy.max_latency_ms,
         "training": [
             {
                 "seed": seed,

@@ -1,42 +1,73 @@
-"""Ask an endpoint for the actions that validation saw: what serves must be what was validated."""
+"""Ask an endpoint for the actions that validation saw: what serves must be what was validated, and quick enough."""
 
 import json
 import os
+import statistics
+import time
+from itertools import cycle, islice
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contract.policy import Golden
 
 _s3 = boto3.client("s3")
-_runtime = boto3.client("sagemaker-runtime")
+# What answers only when asked again has not passed.
+_runtime = boto3.client("sagemaker-runtime", config=Config(read_timeout=15, retries={"total_max_attempts": 1}))
 
 # Continuous actions may differ in the last bits between the machine that validated and the one that serves.
 TOLERANCE = 1e-4
 
 
-def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
-    """Compare the endpoint's answers with `golden.json`.
+TIMED, SECONDS = 20, 15.0
+"""How many requests are timed, and for how long at most."""
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Compare the endpoint's answers with `golden.json`, and its time for one observation with `max_latency_ms`.
 
     Returns `{"passed": bool, "reason": str}`; an endpoint that answers with an error has not passed.
     """
     body = _s3.get_object(Bucket=os.environ["ARTIFACTS_BUCKET"], Key=event["golden_key"])["Body"].read()
     golden: Golden = json.loads(body)
     try:
-        response = _runtime.invoke_endpoint(
-            EndpointName=event["endpoint"],
-            ContentType="application/json",
-            Accept="application/json",
-            Body=json.dumps({"observations": golden["observations"]}),
-        )
-        answer = json.loads(response["Body"].read())
-        actions = answer["actions"]
+        actions = _ask(event["endpoint"], {"observations": golden["observations"]})["actions"]
+        compared = _compare(golden["actions"], actions)
+        if not compared["passed"]:
+            return compared
+        return _time(event["endpoint"], golden["observations"], event["max_latency_ms"], compared["reason"])
     except (BotoCoreError, ClientError) as error:
         return {"passed": False, "reason": f"the endpoint did not answer: {error}"}
     except (ValueError, KeyError, TypeError) as error:
         return {"passed": False, "reason": f"the endpoint's answer has no actions: {type(error).__name__} {error}"}
-    return _compare(golden["actions"], actions)
+
+
+def _ask(endpoint: str, request: dict[str, Any]) -> Any:
+    response = _runtime.invoke_endpoint(
+        EndpointName=endpoint, ContentType="application/json", Accept="application/json", Body=json.dumps(request)
+    )
+    return json.loads(response["Body"].read())
+
+
+def _time(endpoint: str, observations: list[Any], limit_ms: float, reason: str) -> dict[str, Any]:
+    """Time single observations one after the other; the median decides, so that one hiccup does not."""
+    took: list[float] = []
+    for observation in islice(cycle(observations), TIMED):
+        began = time.perf_counter()
+        _ask(endpoint, {"observation": observation})
+        took.append((time.perf_counter() - began) * 1000)
+        if sum(took) > SECONDS * 1000:
+            break
+    median = statistics.median(took)
+    if median > limit_ms:
+        return {
+            "passed": False,
+            "reason": f"the endpoint takes {median:.0f} ms for an observation, median of {len(took)}; "
+            f"deploy.max_latency_ms is {limit_ms:g}",
+        }
+    return {"passed": True, "reason": f"{reason}, in {median:.1f} ms for one observation"}
 
 
 def _compare(expected: list[Any], actual: Any) -> dict[str, Any]:

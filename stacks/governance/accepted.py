@@ -34,6 +34,7 @@ class Accepted:
 _FOLDER = "The wildcard stays inside one folder of one bucket, whose names are the runs'."
 _NO_RESOURCES = "The star stands for actions that know no resources; a test holds it to the list AWS publishes."
 _STATE_MACHINE = "rlpipe-*-pipeline/StateMachine/Role/DefaultPolicy/Resource"
+_ENDPOINTS = "rlpipe-*-pipeline/EndpointsFunctionRole/DefaultPolicy/Resource"
 _FUNCTION = "AWS::Lambda::Function"
 
 
@@ -99,11 +100,14 @@ ACCEPTED: tuple[Accepted, ...] = (
     ),
     _iam5(_STATE_MACHINE, "Resource::*:job/[*]", "Batch names a job when it is submitted."),
     _iam5(_STATE_MACHINE, "Resource::*/runs/[*]/validation/verdict.json", _FOLDER),
-    _iam5(_STATE_MACHINE, "Resource::*/champions/[*]", "One file an endpoint, in one folder of one bucket."),
-    _iam5(_STATE_MACHINE, "Resource::*:endpoint/[*]", "A run file names its endpoint."),
-    _iam5(_STATE_MACHINE, "Resource::*:endpoint-config/[*]", "A configuration is named after its run."),
-    _iam5(_STATE_MACHINE, "Resource::*:model/[*]", "A model is named after its run."),
     _iam5(_STATE_MACHINE, "Resource::*:model-package/rlpipe-*/[*]", "The versions in the stage's own group."),
+    _iam5(_ENDPOINTS, "Resource::[*]", _NO_RESOURCES),
+    _iam5(_ENDPOINTS, "Resource::*/runs/[*]/run.json", _FOLDER),
+    _iam5(_ENDPOINTS, "Resource::*/champions/[*]", "One file an endpoint, in one folder of one bucket."),
+    _iam5(_ENDPOINTS, "Resource::*:endpoint/[*]", "A run file names its endpoint."),
+    _iam5(_ENDPOINTS, "Resource::*:endpoint-config/[*]", "A configuration is named after its run."),
+    _iam5(_ENDPOINTS, "Resource::*:model/[*]", "A model is named after its run."),
+    _iam5(_ENDPOINTS, "Resource::*:alarm:rlpipe-[*]", "An endpoint's alarms are named after it."),
     _iam5(
         "rlpipe-*-storage/FilesTeardown/FunctionRole/DefaultPolicy/Resource",
         "Resource::<*.Arn>/[*]",

@@ -11,7 +11,7 @@ import pytest
 
 from tests.infra.conftest import ROOT, Properties, Stage, statements
 
-FUNCTIONS = ("trigger", "prepare", "smoke_test", "finish", "control")
+FUNCTIONS = ("trigger", "prepare", "endpoints", "smoke_test", "finish", "control")
 TEARDOWN = "teardown"
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/connect-batch.html
@@ -42,6 +42,9 @@ NEEDED_FOR_TRACES = {
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 }
+
+# A model runs as a role, an alarm is made with a tag.
+NEEDED_FOR_ENDPOINTS = {"iam:PassRole", "cloudwatch:TagResource"}
 
 OWN_LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
@@ -86,8 +89,10 @@ def test_a_function_may_do_what_it_calls_and_nothing_else(stage: Stage, name: st
     function = stage.one("AWS::Lambda::Function", "".join(part.title() for part in name.split("_")))
     modules = [path for path in (ROOT / "lambdas" / name).glob("*.py") if "boto3.client" in path.read_text()]
     needed = OWN_LOG.union(*map(_calls, modules))
-    if name == "control":
-        needed |= {"s3:ListBucket"}  # so that a summary that was never written reads as missing, not as denied
+    if name in ("control", "endpoints"):
+        needed |= {"s3:ListBucket"}  # so that what was never written reads as missing, not as denied
+    if name == "endpoints":
+        needed |= NEEDED_FOR_ENDPOINTS
     if "DeadLetterConfig" in function:
         needed |= {"sqs:SendMessage"}
     [role, _] = function["Role"]["Fn::GetAtt"]

@@ -21,7 +21,7 @@ def test_tokens_stand_for_what_they_are_called(stage: Stage) -> None:
     supplied = stage.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"]
     for kind in ("TrainCpu", "TrainGpu", "Validate"):
         assert supplied[f"{kind}JobDefinitionArn"]["Ref"].startswith(f"Jobs{kind}")
-    for name in ("Prepare", "SmokeTest", "Finish"):
+    for name in ("Prepare", "SmokeTest", "Endpoints", "Finish"):
         assert supplied[f"{name}FunctionArn"]["Fn::GetAtt"][0].startswith(name)
     for queue in ("CpuQueue", "CpuSpotQueue", "GpuQueue", "GpuSpotQueue"):
         output = stage.templates["compute"]["Outputs"][supplied[f"{queue}Arn"]["Fn::GetStackOutput"]["OutputName"]]

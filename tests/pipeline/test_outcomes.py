@@ -1,14 +1,11 @@
 """Every row of the table of outcomes, reached by its cause, on the deployed stacks."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from contract.layout import RunLayout, champion_key
 from contract.outcomes import Outcome
+from tests.pipeline.faults import DIES, LIES, broken_serving
 from tests.pipeline.laptop import QUICK, Laptop, until
 
 
@@ -175,64 +172,6 @@ def test_stopping_the_execution_stops_the_training_and_is_recorded(laptop: Lapto
         what="the end is recorded",
     )
     assert laptop.outcome(run_id)["outcome"] == Outcome.STOPPED
-
-
-@contextmanager
-def broken_serving(laptop: Laptop, failure: str, *, spared: str = "") -> Iterator[None]:
-    """Put a fault into the serving image that was deployed, as a bad release would; `spared` is not hit by it."""
-    (found,) = [
-        path
-        for path in (laptop.state_dir / "cdk.out").glob("asset.*/serving_image/server.py")
-        if (path.parent / "Dockerfile").exists()
-    ]
-    original = found.read_text(encoding="utf-8")
-    found.write_text(FAULT.format(failure=failure, spared=spared) + original, encoding="utf-8")
-    try:
-        yield
-    finally:
-        found.write_text(original, encoding="utf-8")
-
-
-FAULT = """
-import json, os, pathlib
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
-class Liar(BaseHTTPRequestHandler):
-    def answer(self, document):
-        body = json.dumps(document).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self):
-        self.answer({{}})
-
-    def do_POST(self):
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.answer({{"actions": [7 for _ in request["observations"]]}})
-
-if json.loads((pathlib.Path(os.environ["SM_MODEL_DIR"]) / "policy.json").read_text())["run_id"] != "{spared}":
-    {failure}
-"""
-DIES = "raise SystemExit('no such library')"
-LIES = 'HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Liar).serve_forever()'
-
-
-@pytest.mark.parametrize(("failure", "said"), [(DIES, "went back"), (LIES, "differ")], ids=["dies", "lies"])
-def test_a_serving_failure_leaves_the_champion_serving(laptop: Laptop, failure: str, said: str) -> None:
-    endpoint = f"safe-{'dies' if failure is DIES else 'lies'}"
-    champion = laptop.drop(endpoint, QUICK)
-    assert laptop.end_of(champion)["status"] == "SUCCEEDED"
-    with broken_serving(laptop, failure, spared=champion):
-        challenger = laptop.drop(endpoint, QUICK + "seeds: [1]")
-        execution = laptop.end_of(challenger)
-    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.ROLLED_BACK), execution
-    assert said in execution["cause"]
-    assert laptop.serves(endpoint) == champion
-    assert laptop.json(champion_key(endpoint))["run_id"] == champion
-    assert "action" in laptop.predict(endpoint, [0.0, 0.0, 0.0, 0.0])
 
 
 def test_a_first_deployment_that_cannot_start_fails_and_the_next_one_succeeds(laptop: Laptop) -> None:

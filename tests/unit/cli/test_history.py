@@ -13,9 +13,9 @@ from contract.outcomes import Outcome
 from tests.unit.cli.fake_aws import BEGAN, Execution
 
 DEPLOYED = ["Begin", "Prepare", "IsValid", "Train", "IsTrained", "Validate", "ReadVerdict", "IsGoodEnough", "Register",
-            "IsDeployed", "CreateModel", "CreateEndpointConfig", "FindEndpoint", "WhatServes", "CreateEndpoint",
-            "Deploy", "DescribeEndpoint", "IsServing", "SmokeTest", "IsSame"]  # fmt: skip
-PROMOTED = [*DEPLOYED, "Promote", "Finish", "HasSucceeded", "Succeeded"]
+            "IsDeployed", "EnterDeploying", "Rehearse", "IsRehearsing", "TestRehearsal", "EndRehearsal", "HasRehearsed",
+            "Deploy", "IsServing", "WaitForEndpoint", "Deploy", "IsServing", "SmokeTest", "IsSame"]  # fmt: skip
+PROMOTED = [*DEPLOYED, "Promote", "IsPromoted", "Finish", "HasSucceeded", "Succeeded"]
 
 
 def _of(states: list[str], status: str = "RUNNING", error: str = "") -> dict[str, tuple[str, float | None]]:
@@ -36,10 +36,12 @@ def test_every_state_of_the_pipeline_belongs_somewhere() -> None:
 
 def test_a_run_that_succeeded_has_done_every_stage() -> None:
     found = _of(PROMOTED, "SUCCEEDED")
-    assert list(found) == ["Prepare", "Train", "Validate", "Register", "Deploy", "Smoke test", "Promote"]
+    rehearsed = ["Rehearse", "Deploy", "Smoke test", "Promote"]
+    assert list(found) == ["Prepare", "Train", "Validate", "Register", *rehearsed]
     assert {state for state, _ in found.values()} == {"done"}
-    assert found["Deploy"] == ("done", 8.0)
-    assert found["Promote"] == ("done", 1.0)
+    assert found["Rehearse"] == ("done", 6.0)
+    assert found["Deploy"] == ("done", 5.0)
+    assert found["Promote"] == ("done", 2.0)
 
 
 def test_a_run_that_goes_on_counts_its_current_stage_up_to_now() -> None:
@@ -65,7 +67,7 @@ def test_the_last_stage_of_any_other_run_has_failed(states: list[str], status: s
 
 
 def test_going_back_is_a_stage_only_when_it_happens() -> None:
-    restored = ["RestoreChampion", "WaitForChampion", "DescribeRestored", "IsRestored", "Finish", "NotSucceeded"]
+    restored = ["Restore", "IsRestored", "WaitForChampion", "Restore", "Finish", "NotSucceeded"]
     found = _of([*DEPLOYED, *restored], "FAILED", "ROLLED_BACK")
     assert found["Roll back"] == ("failed", 4.0)
     assert found["Smoke test"] == ("done", 2.0)

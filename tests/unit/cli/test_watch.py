@@ -76,9 +76,10 @@ def test_a_run_is_told_from_start_to_end(
         "Validate: done after 3.0 s",
         "The policy passed: 499 of 475.",
         "Register: done after 2.0 s",
-        "Deploy: done after 8.0 s",
+        "Rehearse: done after 6.0 s",
+        "Deploy: done after 5.0 s",
         "Smoke test: done after 2.0 s",
-        "Promote: done after 1.0 s",
+        "Promote: done after 2.0 s",
         f"SUCCEEDED  {Outcome.SUCCEEDED.meaning}",
         f"Report: rlpipe report {RUN} --open",
     ]

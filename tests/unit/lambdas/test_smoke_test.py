@@ -12,11 +12,15 @@ from botocore.stub import Stubber
 from lambdas.smoke_test import handler as smoke_test
 
 Stub = Callable[[Any], Stubber]
-EVENT = {"endpoint": "cartpole", "golden_key": "runs/x/validation/golden.json"}
+EVENT = {"endpoint": "cartpole", "golden_key": "runs/x/validation/golden.json", "max_latency_ms": 250}
 
 
 def body(content: bytes) -> dict[str, Any]:
     return {"Body": StreamingBody(io.BytesIO(content), len(content))}
+
+
+def passed(reason: str) -> dict[str, Any]:
+    return {"passed": True, "reason": reason}
 
 
 @pytest.fixture
@@ -24,6 +28,7 @@ def ask(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Any], byt
     monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
 
     def call(actions: list[Any], answer: bytes) -> dict[str, Any]:
+        monkeypatch.setattr(smoke_test, "_time", lambda endpoint, observations, limit_ms, reason: passed(reason))
         observations = [[0.0] for _ in actions]
         golden = json.dumps({"observations": observations, "actions": actions}).encode()
         stub(smoke_test._s3).add_response("get_object", body(golden))
@@ -82,3 +87,40 @@ def test_an_endpoint_that_answers_with_an_error_fails(stub: Stub, monkeypatch: p
     answer = smoke_test.handler(EVENT, None)
     assert answer["passed"] is False
     assert "500" in answer["reason"]
+
+
+@pytest.mark.parametrize(("slow", "passes"), [(0, True), (9, True), (11, False)])
+def test_the_median_of_single_observations_must_be_quick(
+    monkeypatch: pytest.MonkeyPatch, slow: int, passes: bool
+) -> None:
+    now = 0.0
+    asked: list[Any] = []
+
+    def ask(endpoint: str, request: dict[str, Any]) -> Any:
+        nonlocal now
+        asked.append(request["observation"])
+        now += 0.4 if len(asked) <= slow else 0.001
+        return {"action": 0}
+
+    monkeypatch.setattr(smoke_test, "_ask", ask)
+    monkeypatch.setattr(smoke_test.time, "perf_counter", lambda: now)
+    answer = smoke_test._time("cartpole", [[0.0], [1.0]], 250, "all actions")
+    assert answer["passed"] is passes
+    assert len(asked) == smoke_test.TIMED
+    assert asked[:3] == [[0.0], [1.0], [0.0]]
+    if not passes:
+        assert "400 ms for an observation, median of 20; deploy.max_latency_ms is 250" in answer["reason"]
+
+
+def test_timing_a_policy_that_crawls_does_not_take_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def ask(endpoint: str, request: dict[str, Any]) -> Any:
+        nonlocal now
+        now += 10
+        return {"action": 0}
+
+    monkeypatch.setattr(smoke_test, "_ask", ask)
+    monkeypatch.setattr(smoke_test.time, "perf_counter", lambda: now)
+    answer = smoke_test._time("cartpole", [[0.0]], 250, "all actions")
+    assert (answer["passed"], "median of 2" in answer["reason"]) == (False, True)

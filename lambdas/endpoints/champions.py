@@ -1,0 +1,35 @@
+"""`champions/<endpoint>.json` in the artifacts bucket. Whoever writes it holds the endpoint's lease."""
+
+import os
+from datetime import UTC, datetime
+
+import boto3
+
+from contract.champion import Champion
+from contract.layout import champion_key
+
+_s3 = boto3.client("s3")
+
+
+def read(endpoint: str) -> Champion | None:
+    """Who serves at an endpoint; None when nobody ever did."""
+    try:
+        body = _s3.get_object(Bucket=os.environ["ARTIFACTS_BUCKET"], Key=champion_key(endpoint))["Body"].read()
+    except _s3.exceptions.NoSuchKey:
+        return None
+    return Champion.model_validate_json(body)
+
+
+def write(champion: Champion) -> None:
+    """Note who serves; the versions of before stay in the bucket for a while."""
+    _s3.put_object(
+        Bucket=os.environ["ARTIFACTS_BUCKET"],
+        Key=champion_key(champion.endpoint),
+        Body=champion.model_dump_json(indent=1).encode(),
+        ContentType="application/json",
+    )
+
+
+def now() -> str:
+    """This moment, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

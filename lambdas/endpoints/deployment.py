@@ -1,0 +1,200 @@
+"""A deployment, step by step, as the state machine asks for it.
+
+Each step looks at how things are and does the next thing, so it may be asked for again at any time. It answers with
+`status`: `wait` (ask again in a while), `done`, `skip` (there was nothing to do) or `failed` (with the reason).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from contract import champion as champion_file
+from contract.champion import Policy
+from contract.layout import rehearsal_endpoint
+from contract.run import ResolvedRun
+from lambdas.endpoints import alarms, champions, hosting, lease, specifications
+from lambdas.endpoints.lease import Lease
+
+KEPT = 3
+"""Policies of an endpoint whose configuration and model are kept in SageMaker, the one that serves included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the state machine says with every step."""
+
+    run: ResolvedRun
+    endpoint: str
+    image: str
+    model_uri: str
+    policy: Policy
+    reason: str
+
+    @property
+    def run_id(self) -> str:
+        return self.run.run_id
+
+    @property
+    def rehearsal(self) -> str:
+        """The endpoint that this policy rehearses at."""
+        return rehearsal_endpoint(self.run_id)
+
+
+def take(event: dict[str, Any]) -> dict[str, Any]:
+    """Take one step: `rehearse`, `end_rehearsal`, `deploy`, `promote` or `restore`."""
+    run = specifications.read(event["run_id"])
+    request = Request(
+        run=run,
+        endpoint=event["endpoint"],
+        image=event["image"],
+        model_uri=event["model_uri"],
+        policy=Policy(
+            run_id=run.run_id,
+            model_package=event["model_package"],
+            verdict=event["verdict_key"],
+            mean_return=event["mean_return"],
+        ),
+        reason=event["reason"],
+    )
+    step = {
+        "rehearse": rehearse,
+        "end_rehearsal": end_rehearsal,
+        "deploy": deploy,
+        "promote": promote,
+        "restore": restore,
+    }[event["step"]]
+    held = lease.take(request.endpoint, request.run_id)
+    if held is None:
+        if event["step"] in ("rehearse", "deploy"):
+            return _wait(f"{request.endpoint} is being changed by another run or command")
+        return _failed(f"the right to change {request.endpoint} was lost to another run or command")
+    return step(request, held)
+
+
+def rehearse(request: Request, held: Lease) -> dict[str, Any]:
+    """Put the policy at an endpoint of its own, which no caller knows, before one that serves is touched."""
+    current = hosting.describe(request.endpoint)
+    if current.is_changing:
+        return _wait(f"{request.endpoint} is {current.status}")
+    if current.status == "Failed":
+        hosting.delete(request.endpoint)  # it answers nobody and cannot be updated
+        return _wait(f"{request.endpoint} is {current.status}")
+    if "before" not in held.notes:
+        held.save(before=current.config)
+    deploy = request.run.specification.deploy
+    champion = champions.read(request.endpoint)
+    if current.config and champion and champion.target != deploy.target:
+        return _failed(
+            f"{request.endpoint} serves as {champion.target} and cannot become {deploy.target}: name another endpoint, "
+            f"or delete this one before (rlpipe endpoints delete {request.endpoint})"
+        )
+    hosting.make_servable(request.run_id, image=request.image, model_uri=request.model_uri, deploy=deploy)
+    if not current.config or not deploy.rehearse:
+        return {"status": "skip"}
+    rehearsal = hosting.describe(request.rehearsal)
+    if rehearsal.status == hosting.MISSING:
+        hosting.create(request.rehearsal, request.run_id)
+        return _wait("the rehearsal begins")
+    if rehearsal.is_changing:
+        return _wait(f"the rehearsal's endpoint is {rehearsal.status}")
+    if rehearsal.status != "InService":
+        return _failed(f"the rehearsal's endpoint is {rehearsal.status}: {rehearsal.failure}")
+    return {"status": "done", "endpoint": request.rehearsal}
+
+
+def end_rehearsal(request: Request, held: Lease) -> dict[str, Any]:
+    """Delete the rehearsal's endpoint."""
+    rehearsal = hosting.describe(request.rehearsal)
+    if rehearsal.is_changing:
+        return _wait(f"the rehearsal's endpoint is {rehearsal.status}")
+    hosting.delete(request.rehearsal)
+    return {"status": "done"}
+
+
+def deploy(request: Request, held: Lease) -> dict[str, Any]:
+    """Create the endpoint, or move it to the policy gradually; done when it serves this very policy."""
+    current = hosting.describe(request.endpoint)
+    begun = held.notes.get("deploying", False)
+    if current.is_changing:
+        return _wait(f"{request.endpoint} is {current.status}")
+    if current.status == "InService" and current.config == request.run_id:
+        return {"status": "done"}
+    if begun:
+        # An endpoint that was rolled back says InService too, with the configuration of before.
+        if current.status == "InService":
+            why = "; ".join([current.failure, *alarms.ringing(request.endpoint)])
+            return _failed(f"the endpoint went back to {current.config}: {why}")
+        return _failed(f"the endpoint is {current.status}: {current.failure}")
+    specification = request.run.specification.deploy
+    watched = alarms.watch(request.endpoint, request.run_id, specification)
+    if current.status == "InService":
+        hosting.update(request.endpoint, request.run_id, hosting.gradual(specification, watched))
+    else:
+        hosting.create(request.endpoint, request.run_id)
+    held.save(deploying=True)
+    return _wait("the deployment begins")
+
+
+def promote(request: Request, held: Lease) -> dict[str, Any]:
+    """Note that this policy serves, and delete what is too old to go back to."""
+    former = champions.read(request.endpoint)
+    if former is None or former.run_id != request.run_id:
+        target = request.run.specification.deploy.target
+        said = {"at": champions.now(), "target": target, "reason": request.reason}
+        if former is None:
+            champion = champion_file.first(request.policy, endpoint=request.endpoint, **said)
+        else:
+            champion = former.promoted(request.policy, keep=KEPT, **said)
+        champions.write(champion)
+        kept = {policy.run_id for policy in champion.kept}
+        for run_id in ({policy.run_id for policy in former.kept} if former else set()) - kept:
+            hosting.delete_servable(run_id)
+    held.release()
+    return {"status": "done"}
+
+
+def restore(request: Request, held: Lease) -> dict[str, Any]:
+    """Undo what was begun. `restored` is whether a policy of before serves again, or would if its endpoint were on."""
+    rehearsal, current = hosting.describe(request.rehearsal), hosting.describe(request.endpoint)
+    for endpoint in (rehearsal, current):
+        if endpoint.is_changing:
+            return _wait(f"{endpoint.name} is {endpoint.status}")
+    if rehearsal.status != hosting.MISSING:
+        hosting.delete(request.rehearsal)
+    before = held.notes.get("before")
+    if before is not None:
+        if unsettled := _go_back(request, held, current, before):
+            return unsettled
+        hosting.delete_servable(request.run_id)
+    held.release()
+    return {"status": "done", "restored": bool(before) or champions.read(request.endpoint) is not None}
+
+
+def _go_back(request: Request, held: Lease, current: hosting.Endpoint, before: str) -> dict[str, Any] | None:
+    """One step towards how the endpoint was before; None when it is so."""
+    if not before:
+        if current.status == hosting.MISSING:
+            return None
+        hosting.delete(request.endpoint)
+        alarms.forget(request.endpoint)
+        return _wait(f"{request.endpoint} is being deleted")
+    if current.status == "InService" and current.config == before:
+        alarms.watch(request.endpoint, before, specifications.deploy_of(before, request.run))
+        return None
+    if held.notes.get("restoring"):
+        held.release()
+        return _failed(f"going back to {before} failed too: the endpoint is {current.status} with {current.config}")
+    if current.status == "InService":
+        hosting.update(request.endpoint, before)
+    else:
+        hosting.delete(request.endpoint)
+        hosting.create(request.endpoint, before)
+    held.save(restoring=True)
+    return _wait(f"{request.endpoint} goes back to {before}")
+
+
+def _wait(reason: str) -> dict[str, Any]:
+    return {"status": "wait", "reason": reason}
+
+
+def _failed(reason: str) -> dict[str, Any]:
+    return {"status": "failed", "reason": reason}
