@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from cli.errors import CliError
+from contract.api import MAX_LISTED
 from contract.outcomes import ExitCode
 
 if TYPE_CHECKING:
@@ -48,16 +49,20 @@ class Api:
 
     def runs(self, limit: int) -> list[dict[str, Any]]:
         """The records of the newest runs, newest first."""
-        found: list[dict[str, Any]] = []
-        following: str | None = None
-        while len(found) < limit:
-            query = {"limit": str(min(limit - len(found), 100)), **({"next": following} if following else {})}
-            page = self.call("GET", "/runs", query=query)
-            found += page["runs"]
-            following = page["next"]
-            if following is None:
-                break
+        found, following = self.page_of_runs(min(limit, MAX_LISTED))
+        while following is not None and len(found) < limit:
+            more, following = self.page_of_runs(min(limit - len(found), MAX_LISTED), following)
+            found += more
         return found
+
+    def page_of_runs(self, limit: int, after: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
+        """At most `MAX_LISTED` records, newest first, and what to give as `after` to go on; None at the end."""
+        page = self.call("GET", "/runs", query={"limit": str(limit), **({"next": after} if after else {})})
+        return page["runs"], page["next"]
+
+    def submit(self, experiment: str, run_file: str) -> dict[str, Any]:
+        """Drop a run file; the id of the run that it starts, and where the file lies."""
+        return self.call("POST", "/runs", run_file, query={"experiment": experiment})
 
     def run(self, run_id: str) -> dict[str, Any]:
         """One run's record."""
@@ -77,7 +82,7 @@ class Api:
         return found
 
     def call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, query: dict[str, str] | None = None
+        self, method: str, path: str, body: dict[str, Any] | str | None = None, *, query: dict[str, str] | None = None
     ) -> dict[str, Any]:
         """The document that the API answers.
 
@@ -105,16 +110,17 @@ class Api:
     def request(
         self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
-        """Status and document of one signed request."""
+        """Status and document of one signed request. Text is sent as YAML, everything else as JSON."""
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
         from botocore.exceptions import NoCredentialsError
 
         url = f"{self._url}{path}{'?' + urlencode(query) if query else ''}"
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        kind, data = ("yaml", body) if isinstance(body, str) else ("json", None if body is None else json.dumps(body))
+        headers = {"Content-Type": f"application/{kind}", "Accept": "application/json"}
         if key := os.environ.get(KEY_VARIABLE):
             headers["x-api-key"] = key
-        request = AWSRequest(method, url, headers=headers, data=None if body is None else json.dumps(body))
+        request = AWSRequest(method, url, headers=headers, data=data)
         credentials = self._session.get_credentials()
         if credentials is not None:
             SigV4Auth(credentials.get_frozen_credentials(), "execute-api", self._session.region_name).add_auth(request)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_batch import BatchClient
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
@@ -92,6 +93,10 @@ class Deployment:
     @cached_property
     def sagemaker_runtime(self) -> "SageMakerRuntimeClient":
         return cast("SageMakerRuntimeClient", self._client("sagemaker-runtime"))
+
+    @cached_property
+    def cloudwatch(self) -> "CloudWatchClient":
+        return cast("CloudWatchClient", self._client("cloudwatch"))
 
     def _client(self, service: str) -> Any:
         return _client(self.session, service, self.endpoint_url)

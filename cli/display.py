@@ -113,21 +113,21 @@ def run_table(records: list[dict[str, Any]], now: datetime) -> RenderableType:
         table.add_row(
             record["run_id"],
             Text(f"{record['state']}{wish}", style=outcome_style(outcome)),
-            _share(record),
+            share(record),
             "" if record["mean_return"] is None else f"{record['mean_return']:.1f}",
             f"${record['cost_usd']:.2f}",
-            _age((now - datetime.fromisoformat(record["submitted_at"])).total_seconds()),
+            age((now - datetime.fromisoformat(record["submitted_at"])).total_seconds()),
         )
     return table
 
 
-def _share(record: dict[str, Any]) -> str:
+def share(record: dict[str, Any]) -> str:
     """How much of its training is done."""
     total = record["total_timesteps"] * len(record["seeds"])
     return f"{min(1.0, record['timesteps'] / total):.0%}" if total else ""
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
     """`12 s`, `5 m`, `3 h`, `9 d`: to know it is enough."""
     for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
         if seconds >= size:

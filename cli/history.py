@@ -92,6 +92,11 @@ def stages(events: Iterable["HistoryEventTypeDef"], run: Run) -> list[Stage]:
     ]
 
 
+def current_state(events: Iterable["HistoryEventTypeDef"]) -> str:
+    """The state of the state machine that was entered last."""
+    return next((state for event in reversed(list(events)) if (state := _entered(event))), "")
+
+
 def _stage(name: str, span: list[datetime | None] | None, *, failed: bool, over: bool) -> Stage:
     if span is None:
         return Stage(name=name, state="skipped" if over else "pending")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from cli import output
-from cli.commands import control, local, policies, predict, run_file, runs
+from cli.commands import control, local, policies, predict, run_file, runs, ui
 from cli.errors import CliError, explain
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Runs": (runs.runs, runs.show, runs.watch, runs.logs, runs.report),
     "Control": (control.pause, control.resume, control.stop, control.approve, control.reject),
     "Policies": (predict.predict,),
+    "In the browser": (ui.ui,),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:

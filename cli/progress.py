@@ -19,12 +19,17 @@ class SeedProgress:
     steps_per_second: float = 0.0
     seconds_left: float | None = None
     mean_return: float | None = None
-    returns: list[float] = field(default_factory=list)
-    """Every mean return that was reported, oldest first."""
+    points: list[tuple[int, float]] = field(default_factory=list)
+    """Every step and mean return that was reported, oldest first."""
     resumed_at: int = 0
     """The step that the current attempt began at."""
     checkpoint: int = 0
     """The step of the newest complete checkpoint."""
+
+    @property
+    def returns(self) -> list[float]:
+        """Every mean return that was reported, oldest first."""
+        return [value for _, value in self.points]
 
     @property
     def fraction(self) -> float:
@@ -36,7 +41,7 @@ class SeedProgress:
         self.steps_per_second, self.seconds_left = event["steps_per_second"], event["seconds_left"]
         if "mean_return" in event:
             self.mean_return = event["mean_return"]
-            self.returns.append(event["mean_return"])
+            self.points.append((event["timesteps"], event["mean_return"]))
 
 
 @dataclass

@@ -37,6 +37,8 @@ class Snapshot:
 
     run: Run
     stages: list[history.Stage]
+    state: str = ""
+    """The state of the state machine that was entered last."""
     jobs: list[Job] = field(default_factory=list)
     progress: RunProgress = field(default_factory=RunProgress)
     new_lines: list[LogLine] = field(default_factory=list)
@@ -91,7 +93,8 @@ class Observer:
         run = describe(self._deployment, self._run_id)
         if run is None:
             return None
-        stages = history.stages(history.read(self._deployment, run), run)
+        events = history.read(self._deployment, run)
+        stages = history.stages(events, run)
         entered = {stage.name for stage in stages if stage.started is not None}
         jobs = self._jobs() if "Train" in entered else []
         lines = self._logs.read(jobs)
@@ -99,6 +102,7 @@ class Observer:
         return Snapshot(
             run=run,
             stages=stages,
+            state=history.current_state(events),
             jobs=jobs,
             progress=self._progress,
             new_lines=lines,

@@ -90,6 +90,10 @@ class RunLayout:
     def report(self) -> str:
         return f"{self.prefix}/{REPORT}"
 
+    def video(self, name: str) -> str:
+        """One of `VIDEOS`, where the environment can be drawn."""
+        return f"{self.prefix}/{video_file(name)}"
+
     @property
     def golden(self) -> str:
         return f"{self.prefix}/{GOLDEN}"
@@ -109,6 +113,8 @@ SPECIFICATION = "run.json"
 VERDICT = "validation/verdict.json"
 EPISODES = "validation/episodes.json"
 REPORT = "validation/report.html"
+VIDEOS = ("best", "median", "worst")
+"""The held-out episodes that are filmed."""
 GOLDEN = "validation/golden.json"
 MODEL_ARCHIVE = "model.tar.gz"
 DATASET = "data/dataset.json"
@@ -116,6 +122,11 @@ DATA_CARD = "data/card.html"
 REJECTED_ROWS = "data/rejected.parquet"
 TRAINING_DATA = "data/train"
 HELD_OUT_DATA = "data/held_out"
+
+
+def video_file(name: str) -> str:
+    """The film of one of `VIDEOS`, relative to the run's prefix."""
+    return f"validation/episode-{name}.webp"
 
 
 def seed_folder(seed: int) -> str:

@@ -63,11 +63,17 @@ def record(run_id: str, state: str = "TRAINING", **more: Any) -> dict[str, Any]:
         "state": state,
         "wish": None,
         "submitted_at": BEGAN.isoformat(),
+        "possible": [],
         "seeds": [0],
         "total_timesteps": 1000,
         "timesteps": 0,
         "mean_return": None,
         "cost_usd": 0.0,
+        "price_per_hour": 0.0,
+        "attempts": 1,
+        "jobs": {},
+        "history": [],
+        "artifacts": f"s3://{ARTIFACTS}/runs/{run_id}",
         **more,
     }
 
@@ -95,6 +101,10 @@ class FakeAws:
         """To the next commands, one each; then the record."""
         self.given: list[tuple[str, str, str | None]] = []
         """Run, command and reason of the commands so far."""
+        self.submitted: list[tuple[str, str]] = []
+        """Experiment and run file of what was submitted through the API."""
+        self.requests_a_minute: float = 0
+        """What CloudWatch says of every endpoint."""
         self.calls: list[str] = []
         self.failures: list[Exception] = []
         """Raised by the next calls, one each."""
@@ -115,15 +125,23 @@ class FakeAws:
         self.calls.append(f"{method} {path}")
         if self.failures:
             raise self.failures.pop(0)
+        if (method, path) == ("POST", "/runs"):
+            assert isinstance(body, str), "a run file goes as it was written"
+            self.submitted.append(((query or {})["experiment"], body))
+            return 202, {"run_id": f"{(query or {})['experiment']}-new"}
         if path == "/runs":
             first, limit = int((query or {}).get("next", 0)), int((query or {})["limit"])
             listed = list(self.records.values())
             more = str(first + limit) if first + limit < len(listed) else None
             return 200, {"runs": listed[first : first + limit], "next": more}
         if path == "/policies":
-            listed = [{"endpoint": name, "status": "InService", "updated_at": "now"} for name in self.endpoints]
+            listed = [
+                {"endpoint": name, "status": "InService", "updated_at": BEGAN.isoformat()} for name in self.endpoints
+            ]
             return 200, {"policies": listed}
         _, _, run_id, *command = path.split("/")
+        if not command and run_id not in self.records:
+            return 404, {"error": "unknown", "message": f"there is no run {run_id}"}
         if not command:
             return 200, self.records[run_id]
         self.given.append((run_id, command[0], (body or {}).get("reason")))
@@ -222,6 +240,17 @@ class FakeAws:
         if (Bucket, Key) not in self.objects:
             raise refusal("NoSuchKey", "GetObject", status=404)
         return {"Body": io.BytesIO(self.objects[Bucket, Key])}
+
+    def list_objects_v2(self, *, Bucket: str, Prefix: str) -> dict[str, Any]:
+        return {
+            "Contents": [{"Key": key} for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix)]
+        }
+
+    def get_metric_statistics(self, *, MetricName: str, EndTime: datetime, **_: Any) -> dict[str, Any]:
+        if not self.requests_a_minute or MetricName not in ("Invocations", "ModelLatency"):
+            return {"Datapoints": []}
+        value = self.requests_a_minute if MetricName == "Invocations" else 1500.0
+        return {"Datapoints": [{"Timestamp": EndTime - timedelta(minutes=2), "Sum": value, "Average": value}]}
 
     def invoke_endpoint(self, *, EndpointName: str, Body: str, **_: Any) -> dict[str, Any]:
         if EndpointName not in self.endpoints:

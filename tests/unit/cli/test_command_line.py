@@ -25,6 +25,7 @@ COMMANDS = [
     "reject",
     "predict",
     "endpoints",
+    "ui",
 ]
 
 

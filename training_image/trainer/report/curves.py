@@ -1,11 +1,11 @@
-"""The documents of the report's charts, as `charts/charts.js` draws them."""
+"""The documents of charts, as `charts/charts.js` draws them. Standard library only: `rlpipe ui` makes them too."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 Line = dict[str, Any]
 """A line of metrics.jsonl or evaluations.jsonl."""
@@ -36,16 +36,20 @@ MEASURES = {
 """What an algorithm measures of itself, in the order in which it is shown."""
 
 
-def learning(seeds: dict[int, list[Line]], *, level: float, key: str = "mean_return") -> dict[str, Any]:
-    """The learning curves of all seeds: a line each, and over several their mean and their range."""
-    tables = {seed: _table(lines, lambda line: line.get(key)) for seed, lines in seeds.items()}
+def learning(seeds: dict[int, list[Line]], *, level: float | None) -> dict[str, Any]:
+    """The learning curves of all seeds: a line each, and over several their mean and their range.
+
+    :param level: the mean return that is required, where that is known.
+    """
+    tables = {seed: _table(lines, _reader("mean_return")) for seed, lines in seeds.items()}
     ends = ", ".join(f"seed {seed} ends at {ys[-1]:.4g}" for seed, (_, ys) in tables.items() if len(ys))
     return {
         "kind": "lines",
         "x": "environment steps",
         "y": "mean return",
-        "label": f"Mean return over environment steps: {ends or 'nothing was recorded'}. {level:g} is required.",
-        "level": {"name": "required", "value": level},
+        "label": f"Mean return over environment steps: {ends or 'nothing was recorded'}."
+        + ("" if level is None else f" {level:g} is required."),
+        "level": None if level is None else {"name": "required", "value": level},
         **_together({seed: table for seed, table in tables.items() if len(table[0])}, apart=True),
     }
 
@@ -68,12 +72,18 @@ def measures(seeds: dict[int, list[Line]]) -> list[dict[str, Any]]:
 
 def histogram(returns: Mapping[str, Sequence[float]], *, level: float) -> dict[str, Any]:
     """How the returns of held-out episodes are spread, for each policy that played them."""
-    values = np.concatenate([np.asarray(one, dtype=np.float64) for one in returns.values()])
-    low, high = min(float(values.min()), level), max(float(values.max()), level)
+    values = [value for one in returns.values() for value in one]
+    low, high = min(*values, level), max(*values, level)
     air = (high - low) * 0.03 or 0.5
     low, high = low - air, high + air
     count = min(40, max(10, math.isqrt(len(values)) * 2))
-    edges = np.linspace(low, high, count + 1)
+    width = (high - low) / count
+    bars = []
+    for name, one in returns.items():
+        counts = [0] * count
+        for value in one:
+            counts[min(count - 1, int((value - low) / width))] += 1
+        bars.append({"name": name, "counts": counts})
     said = "; ".join(f"{name} from {min(one):.4g} to {max(one):.4g}" for name, one in returns.items())
     return {
         "kind": "bars",
@@ -81,21 +91,23 @@ def histogram(returns: Mapping[str, Sequence[float]], *, level: float) -> dict[s
         "y": "episodes",
         "label": f"Returns of the held-out episodes: {said}. {level:g} is required.",
         "level": {"name": "required", "value": level},
-        "edges": [float(f"{edge:.6g}") for edge in edges],
-        "bars": [
-            {"name": name, "counts": np.histogram(np.clip(one, low, high), edges)[0].tolist()}
-            for name, one in returns.items()
-        ],
+        "edges": [float(f"{low + index * width:.6g}") for index in range(count + 1)],
+        "bars": bars,
     }
 
 
-Table = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Table = tuple[list[float], list[float]]
+"""x and y."""
 
 
 def _reader(key: str) -> Callable[[Line], float | None]:
-    if key == "entropy":
-        return lambda line: -line["entropy_loss"] if "entropy_loss" in line else line.get("entropy")
+    if key == "entropy":  # files of before 0.2 have it as a loss
+        return lambda line: line["entropy"] if "entropy" in line else _minus(line.get("entropy_loss"))
     return lambda line: line.get(key)
+
+
+def _minus(value: float | None) -> float | None:
+    return None if value is None else -value
 
 
 def _with_rate(lines: list[Line]) -> Iterable[Line]:
@@ -109,14 +121,13 @@ def _with_rate(lines: list[Line]) -> Iterable[Line]:
 
 
 def _table(lines: Iterable[Line], read: Callable[[Line], float | None]) -> Table:
-    pairs = [(line["timesteps"], value) for line in lines if (value := read(line)) is not None]
-    xs, ys = (np.array(column, dtype=np.float64) for column in (zip(*pairs, strict=True) if pairs else ((), ())))
-    if len(xs) > POINTS:
-        edges = np.linspace(0, len(xs), POINTS + 1).astype(int)[:-1]
-        counts = np.diff(np.append(edges, len(xs)))
-        ys = np.add.reduceat(ys, edges) / counts
-        xs = xs[np.append(edges[1:], len(xs)) - 1]
-    return xs, ys
+    """At most `POINTS` of them: each the mean of some that follow each other, at the step of the last."""
+    pairs = [(float(line["timesteps"]), value) for line in lines if (value := read(line)) is not None]
+    if len(pairs) > POINTS:
+        edges = [index * len(pairs) // POINTS for index in range(POINTS + 1)]
+        groups = [pairs[first:last] for first, last in pairwise(edges)]
+        pairs = [(group[-1][0], fmean(value for _, value in group)) for group in groups]
+    return [x for x, _ in pairs], [y for _, y in pairs]
 
 
 def _together(tables: dict[int, Table], *, apart: bool) -> dict[str, Any]:
@@ -129,28 +140,36 @@ def _together(tables: dict[int, Table], *, apart: bool) -> dict[str, Any]:
     if last <= first:
         return {"lines": each, "bands": []}
     # A grid that all seeds mostly share already: lines of metrics lie at the same steps.
-    grid = np.unique(np.concatenate([xs[(xs >= first) & (xs <= last)] for xs, _ in tables.values()]))
+    grid = sorted({x for xs, _ in tables.values() for x in xs if first <= x <= last})
     if len(grid) > POINTS:
-        grid = np.linspace(first, last, POINTS).round()
-    values = np.stack([np.interp(grid, *table) for table in tables.values()])
-    name = f"mean of {len(tables)} seeds"
-    return {
-        "lines": [*(each if apart else []), {"name": name, "bold": True, **_xy((grid, values.mean(axis=0)))}],
-        "bands": [
-            {
-                "name": "lowest to highest",
-                "x": _numbers(grid),
-                "low": _numbers(values.min(axis=0)),
-                "high": _numbers(values.max(axis=0)),
-            }
-        ],
+        grid = [first + round(index * (last - first) / (POINTS - 1)) for index in range(POINTS)]
+    rows = list(zip(*(_at(grid, table) for table in tables.values()), strict=True))
+    mean = {"name": f"mean of {len(tables)} seeds", "bold": True, **_xy((grid, [fmean(row) for row in rows]))}
+    band = {
+        "name": "lowest to highest",
+        "x": _numbers(grid),
+        "low": _numbers(min(row) for row in rows),
+        "high": _numbers(max(row) for row in rows),
     }
+    return {"lines": [*(each if apart else []), mean], "bands": [band]}
+
+
+def _at(grid: list[float], table: Table) -> list[float]:
+    """A line's heights at these steps, all of which it spans."""
+    xs, ys = table
+    heights = []
+    for x in grid:
+        right = min(max(bisect_left(xs, x), 1), len(xs) - 1)
+        left = right - 1
+        share = (x - xs[left]) / (xs[right] - xs[left])
+        heights.append(ys[left] + share * (ys[right] - ys[left]))
+    return heights
 
 
 def _xy(table: Table) -> dict[str, Any]:
     return {"x": _numbers(table[0]), "y": _numbers(table[1])}
 
 
-def _numbers(values: npt.NDArray[np.float64]) -> list[float | int]:
+def _numbers(values: Iterable[float]) -> list[float | int]:
     """As JSON, short."""
     return [int(value) if float(value).is_integer() else float(f"{value:.5g}") for value in values]

@@ -4,7 +4,7 @@
 //    lines: [{name, x: [...], y: [...], bold}], bands: [{name, x: [...], low: [...], high: [...]}], level: {name, value}}
 //   {kind: "bars",  x: "return", y: "episodes", label, edges: [...], bars: [{name, counts: [...]}], level}
 //
-// `plain` leaves the legend out, `height` is in pixels.
+// `plain` leaves the legend out, `height` is in pixels, `span` is where the x axis begins and ends.
 //
 // Colours are CSS variables, read at every drawing, so that charts follow light, dark and print.
 "use strict";
@@ -60,7 +60,7 @@ const Charts = (() => {
       });
     });
     const data = tables.length ? uPlot.join(tables) : [[]];
-    return plot(element, chart, data, series, keys, { bands, scales: { x: { time: false } } });
+    return plot(element, chart, data, series, keys, { bands, scales: { x: { time: false, ...(chart.span && { range: chart.span }) } } });
   }
 
   function bars(element, chart) {

@@ -1,0 +1,61 @@
+"""Asking an endpoint for an action."""
+
+import json
+from typing import Any
+
+from cli.deployment import Deployment
+from cli.errors import CliError, error_code
+from contract.outcomes import ExitCode
+
+
+def ask(deployment: Deployment, endpoint: str, observation: Any) -> dict[str, Any]:
+    """The endpoint's answer, with the `action` that its policy takes on an observation.
+
+    Raises:
+        CliError: it refuses the observation, or does not answer.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        response = deployment.sagemaker_runtime.invoke_endpoint(
+            EndpointName=endpoint,
+            ContentType="application/json",
+            Accept="application/json",
+            Body=json.dumps({"observation": observation}),
+        )
+    except ClientError as error:
+        raise _refusal(deployment, endpoint, error) from error
+    answer: dict[str, Any] = json.loads(response["Body"].read())
+    return answer
+
+
+def _refusal(deployment: Deployment, endpoint: str, error: Exception) -> Exception:
+    """What an endpoint's error means for the caller; the error itself where it means nothing special."""
+    response: dict[str, Any] = getattr(error, "response", {})
+    if error_code(error) == "ModelError":
+        status = int(response.get("OriginalStatusCode", 500))
+        said = _said(str(response.get("OriginalMessage", "")))
+        if 400 <= status < 500:
+            return CliError(
+                f"{endpoint} refused the observation: {said}",
+                next_step="send an observation of the environment that it was trained in",
+                exit_code=ExitCode.USAGE,
+            )
+        return CliError(f"{endpoint} failed with status {status}: {said}", next_step="look at the endpoint's log")
+    if error_code(error) in ("ValidationError", "ValidationException"):
+        known = [found["EndpointName"] for found in deployment.sagemaker.list_endpoints()["Endpoints"]]
+        return CliError(
+            f"{endpoint} does not answer: {response.get('Error', {}).get('Message', '')}".rstrip("."),
+            next_step=f"use one of {', '.join(known)}" if known else "`rlpipe submit PATH` makes an endpoint",
+            exit_code=ExitCode.USAGE,
+        )
+    return error
+
+
+def _said(message: str) -> str:
+    """The server's refusal in words, or its answer as it is."""
+    try:
+        error = json.loads(message)["error"]
+        return f"{error['field']}: {error['expected']} (given: {error['given']})"
+    except (ValueError, TypeError, KeyError):
+        return message
