@@ -83,7 +83,11 @@ WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
     ("data.files", ENV + "data: {kind: transitions, files: '*.csv'}", "begins with data/"),
     ("data.files", ENV + "data: {kind: transitions, files: data/../../other/*}", "begins with data/"),
     ("data.marker", ENV + "data: {kind: transitions, marker: done/_SUCCESS}", "the name of a file"),
-    ("data.columns.observations", ENV + "data: {kind: transitions, columns: {observations: x}}", "one of episode, step"),
+    (
+        "data.columns.observations",
+        ENV + "data: {kind: transitions, columns: {observations: x}}",
+        "one of episode, step",
+    ),
     ("data.max_rejected", ENV + "data: {kind: transitions, max_rejected: 2}", "at most 1"),
     ("data.held_out", ENV + "data: {kind: transitions, held_out: 0}", "more than 0"),
     ("data.split", ENV + "data: {kind: transitions, split: random}", "'episode' or 'time'"),
