@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.results import table, write
 from benchmarks.trainings import Seeds, plan, trained
+from contract.run import EnvironmentSection
 
 SEEDS = Seeds(
     search="1000-1007, by which 99 configurations were tried and 12 kept",
@@ -31,7 +32,10 @@ def main() -> str:
             if seed >= FIRST + count:
                 continue
             policy = policy_of(trained(plan(seed, fast=fast)))
-            sets = [play(policy, "CartPole-v1", {}, episodes=100, seed=of).returns for of in EPISODE_SEEDS]
+            sets = [
+                play(policy, EnvironmentSection(id="CartPole-v1"), episodes=100, seed=of).returns
+                for of in EPISODE_SEEDS
+            ]
             returns[kind].append({"seed": seed, "mean_returns": [float(one.mean()) for one in sets]})
         write("quality", "python -m benchmarks quality", {"seeds": asdict(SEEDS), "returns": returns})
     rows = []

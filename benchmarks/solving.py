@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.results import table, write
 from benchmarks.trainings import Seeds, built, plan
+from contract.run import EnvironmentSection
 
 if TYPE_CHECKING:
     from training_image.trainer.evaluation import Policy
@@ -71,7 +72,7 @@ def _balances(policy: "Policy", seed: int) -> bool:
     """Whether 100 episodes return `ENOUGH` in the mean; given up once they cannot any more, for each step returns 1."""
     from training_image.trainer import environments
 
-    environment = environments.make("CartPole-v1", {}, EPISODES)
+    environment = environments.make(EnvironmentSection(id="CartPole-v1"), EPISODES)
     environment.seed(seed)
     observations = np.asarray(environment.reset())
     playing, lost = np.ones(EPISODES, bool), 0

@@ -98,7 +98,7 @@ def built(of: "Plan") -> "BaseAlgorithm":
 
     Distribution.set_default_validate_args(False)
     h = of.hyperparameters
-    environment = environments.make(of.environment, {}, h.n_envs or 1)
+    environment = environments.make(of.specification.environment, h.n_envs or 1)
     model = algorithms.build("ppo", environment, h, of.seed)
     model.set_logger(Logger(None, []))
     return model

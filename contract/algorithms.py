@@ -20,7 +20,10 @@ from contract.hyperparameters import (
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """One algorithm: which Gymnasium spaces (by class name) it can act in and learn from, and what it takes."""
+    """One algorithm: which Gymnasium spaces (by class name) it can act in and learn from, and what it takes.
+
+    A Dict is learnt from where each of its parts is plain: see `contract.catalogue.CatalogueSpace.kind`.
+    """
 
     name: str
     title: str
@@ -43,6 +46,7 @@ _BOX = frozenset({"Box"})
 _DISCRETE = frozenset({"Discrete"})
 _CHOICES = frozenset({"Discrete", "MultiDiscrete", "MultiBinary"})
 _ANY = _CHOICES | _BOX
+_OBSERVED = _ANY | {"Dict"}
 
 ALGORITHMS = {
     algorithm.name: algorithm
@@ -52,7 +56,7 @@ ALGORITHMS = {
             title="Proximal Policy Optimization",
             paper="Schulman et al., 2017, arXiv:1707.06347",
             action_spaces=_ANY,
-            observation_spaces=_ANY,
+            observation_spaces=_OBSERVED,
             hyperparameters=PPOHyperparameters,
         ),
         Algorithm(
@@ -60,7 +64,7 @@ ALGORITHMS = {
             title="Advantage Actor-Critic",
             paper="Mnih et al., 2016, arXiv:1602.01783",
             action_spaces=_ANY,
-            observation_spaces=_ANY,
+            observation_spaces=_OBSERVED,
             hyperparameters=A2CHyperparameters,
         ),
         Algorithm(
@@ -68,7 +72,7 @@ ALGORITHMS = {
             title="REINFORCE (policy gradient)",
             paper="Williams, 1992, doi:10.1007/BF00992696",
             action_spaces=_ANY,
-            observation_spaces=_ANY,
+            observation_spaces=_OBSERVED,
             hyperparameters=ReinforceHyperparameters,
         ),
         Algorithm(
@@ -76,7 +80,7 @@ ALGORITHMS = {
             title="PPO with a long short-term memory",
             paper="Schulman et al., 2017, arXiv:1707.06347; Hochreiter and Schmidhuber, 1997",
             action_spaces=_ANY,
-            observation_spaces=_ANY,
+            observation_spaces=_OBSERVED,
             hyperparameters=RecurrentPPOHyperparameters,
             remembers=True,
         ),
@@ -85,7 +89,7 @@ ALGORITHMS = {
             title="PPO with invalid actions masked",
             paper="Huang and Ontañón, 2020, arXiv:2006.14171",
             action_spaces=_CHOICES,
-            observation_spaces=_ANY,
+            observation_spaces=_OBSERVED,
             hyperparameters=MaskablePPOHyperparameters,
             needs_masks=True,
         ),
@@ -94,7 +98,7 @@ ALGORITHMS = {
             title="Deep Q-Network",
             paper="Mnih et al., 2015, doi:10.1038/nature14236",
             action_spaces=_DISCRETE,
-            observation_spaces=_ANY,
+            observation_spaces=_OBSERVED,
             hyperparameters=DQNHyperparameters,
         ),
         Algorithm(
@@ -102,7 +106,7 @@ ALGORITHMS = {
             title="Quantile-Regression DQN",
             paper="Dabney et al., 2017, arXiv:1710.10044",
             action_spaces=_DISCRETE,
-            observation_spaces=_ANY,
+            observation_spaces=_OBSERVED,
             hyperparameters=QRDQNHyperparameters,
         ),
         Algorithm(
@@ -110,7 +114,7 @@ ALGORITHMS = {
             title="Soft Actor-Critic",
             paper="Haarnoja et al., 2018, arXiv:1812.05905",
             action_spaces=_BOX,
-            observation_spaces=_ANY,
+            observation_spaces=_OBSERVED,
             hyperparameters=SACHyperparameters,
         ),
         Algorithm(
@@ -118,7 +122,7 @@ ALGORITHMS = {
             title="Twin Delayed DDPG",
             paper="Fujimoto et al., 2018, arXiv:1802.09477",
             action_spaces=_BOX,
-            observation_spaces=_ANY,
+            observation_spaces=_OBSERVED,
             hyperparameters=TD3Hyperparameters,
         ),
         Algorithm(
@@ -126,7 +130,7 @@ ALGORITHMS = {
             title="Truncated Quantile Critics",
             paper="Kuznetsov et al., 2020, arXiv:2005.04269",
             action_spaces=_BOX,
-            observation_spaces=_ANY,
+            observation_spaces=_OBSERVED,
             hyperparameters=TQCHyperparameters,
         ),
         Algorithm(
@@ -142,7 +146,7 @@ ALGORITHMS = {
 
 
 def algorithms_for(action_space: str, observation_space: str, *, masks: bool = False) -> list[str]:
-    """Names of the algorithms for an environment, given the class names of its Gymnasium spaces.
+    """Names of the algorithms for an environment, given the kinds of its Gymnasium spaces.
 
     `masks` is whether the environment says which of its actions are valid.
     """

@@ -39,7 +39,7 @@ class NetworkHyperparameters(Hyperparameters):
     normalize: bool | None = Field(
         default=None,
         description="Normalise observations by running mean and variance, in training and serving; "
-        "in training rewards too. Box observations only.",
+        "in training rewards too. For Box observations and the Box parts of Dict ones; pictures stay as they are.",
     )
 
 

@@ -7,7 +7,8 @@ Where an observation is a Dict, each of its parts is an input of its own: `obser
 
 A request is `{"observation": [...]}` and answers `{"action": ...}`, or `{"observations": [[...], ...]}` and
 answers `{"actions": [...]}`. An observation that is a Dict is a JSON object with exactly the space's keys:
-`{"observation": {"position": [0.1, 0.2], "gear": 3}}`.
+`{"observation": {"position": [0.1, 0.2], "gear": 3}}`. Where `environment.frame_stack` is n, an observation is the
+environment's last n, joined along the last axis (of pictures with their colours first, along the first).
 """
 
 from typing import Any, Literal, NotRequired, TypedDict

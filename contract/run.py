@@ -71,6 +71,11 @@ class EnvironmentSection(_Section):
     kwargs: dict[str, JsonValue] = Field(
         default_factory=dict, description="Arguments of the environment's constructor."
     )
+    frame_stack: Annotated[int, Field(ge=1, le=64), _WHOLE] = Field(
+        default=1,
+        description="How many of the last observations the policy sees at once, the newest last; before an episode "
+        "began they are zeros. An endpoint is given the same.",
+    )
 
 
 class AlgorithmSection(_Section):
@@ -138,6 +143,12 @@ class ComputeSection(_Section):
         default="auto", description="`auto` takes a GPU for image observations and a CPU for everything else."
     )
     spot: bool = Field(default=True, description="Try Spot capacity first; On-Demand when there is none.")
+    parallel: Literal["copies", "processes", "auto"] = Field(
+        default="copies",
+        description="Where the `n_envs` copies of the environment are stepped: `copies` in the training's own process, "
+        "`processes` each in one of its own. `auto` measures both for a few seconds when training begins, and other "
+        "numbers of copies with rollouts of the same size, and takes what is fastest.",
+    )
 
 
 class LimitsSection(_Section):
@@ -340,7 +351,8 @@ def resolve(specification: RunSpecification, *, experiment: str, catalogue: Cata
 
     `specification` must have come out of `RunSpecification.parse` with the same catalogue.
     """
-    environment = catalogue.environments[specification.environment.id]
+    section = specification.environment
+    environment = catalogue.environments[section.id].with_kwargs(section.kwargs)
     accelerator = specification.compute.accelerator
     if accelerator == "auto":
         accelerator = "gpu" if environment.has_image_observations else "cpu"
@@ -385,6 +397,7 @@ def _semantic_problems(specification: RunSpecification, catalogue: Catalogue) ->
     environment = catalogue.environments.get(specification.environment.id)
     if environment is None:
         return [_unknown_environment(specification.environment.id, catalogue)]
+    environment = environment.with_kwargs(specification.environment.kwargs)
     return [
         *_environment_problems(specification, environment),
         *_algorithm_problems(specification, environment),
@@ -406,6 +419,12 @@ def _unknown_environment(environment_id: str, catalogue: Catalogue) -> Problem:
 
 
 def _environment_problems(specification: RunSpecification, environment: Environment) -> list[Problem]:
+    unstacked = sorted({part.type for part in environment.observation_space.parts.values()} - {"Box"})
+    if specification.environment.frame_stack > 1 and unstacked:
+        allowed = (
+            f"1: {specification.environment.id} has {unstacked[0]} observations, and only Box ones are joined to one"
+        )
+        return [_refusal("environment.frame_stack", specification.environment.frame_stack, allowed)]
     return [
         _refusal(
             f"environment.kwargs.{name}",
@@ -422,7 +441,7 @@ def _algorithm_problems(specification: RunSpecification, environment: Environmen
     algorithm = ALGORITHMS.get(section.name)
     if algorithm is None:
         return [_refusal("algorithm.name", section.name, f"one of {', '.join(sorted(ALGORITHMS))}")]
-    space, observed = environment.action_space.type, environment.observation_space.type
+    space, observed = environment.action_space.type, environment.observation_space.kind
     able = algorithms_for(space, observed, masks=environment.says_valid_actions)
     if section.name not in able:
         return [_unfit_algorithm(specification, environment, able)]
@@ -437,7 +456,7 @@ def _algorithm_problems(specification: RunSpecification, environment: Environmen
         hyperparameters = algorithm.hyperparameters.model_validate(section.hyperparameters)
     except ValidationError as error:
         return [_problem(item, "algorithm", "hyperparameters") for item in error.errors()]
-    if getattr(hyperparameters, "normalize", None) and observed != "Box":
+    if getattr(hyperparameters, "normalize", None) and observed not in ("Box", "Dict"):
         allowed = (
             f"false: {specification.environment.id} has {observed} observations, and only Box ones are numbers to scale"
         )
@@ -461,7 +480,7 @@ def _unfit_algorithm(specification: RunSpecification, environment: Environment, 
     """What hinders the chosen algorithm in this environment, and which ones nothing does."""
     name, environment_id = specification.algorithm.name, specification.environment.id
     algorithm = ALGORITHMS[name]
-    space, observed = environment.action_space.type, environment.observation_space.type
+    space, observed = environment.action_space.type, environment.observation_space.kind
     if space not in algorithm.action_spaces:
         able_to = f"act in {environment_id}'s {space} action space"
     elif observed not in algorithm.observation_spaces:

@@ -3,6 +3,7 @@
 import inspect
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
 
-from contract.catalogue import Catalogue, CatalogueSpace, Environment
+from contract.catalogue import Catalogue, Environment, Variant
 from training_image.trainer.environment_check import problem_of
 from training_image.trainer.environments import says_valid_actions
 from training_image.trainer.errors import UsageError
+from training_image.trainer.spaces import summarise
 
 # The most an episode can return, from each environment's page on gymnasium.farama.org.
 MAX_RETURNS = {
@@ -65,31 +67,47 @@ def describe(spec: EnvSpec) -> Environment | None:
         raise UsageError(f"environment {spec.id} fails the checks: {problem}")
     try:
         return Environment(
-            observation_space=_space(environment.observation_space),
-            action_space=_space(environment.action_space),
+            observation_space=summarise(environment.observation_space),
+            action_space=summarise(environment.action_space),
             max_episode_steps=spec.max_episode_steps,
             reward_threshold=spec.reward_threshold,
             max_return=MAX_RETURNS.get(spec.id),
             kwargs=_kwargs(spec),
             says_valid_actions=says_valid_actions(environment),
+            variants=list(_variants(spec, environment)),
         )
     finally:
         environment.close()
 
 
-def _space(space: gymnasium.Space[Any]) -> CatalogueSpace:
-    return CatalogueSpace(
-        type=type(space).__name__,
-        shape=None if space.shape is None else list(space.shape),
-        dtype=None if space.dtype is None else str(space.dtype),
-    )
+def _variants(spec: EnvSpec, environment: gymnasium.Env[Any, Any]) -> Iterator[Variant]:
+    """What the environment is with each switch among its arguments turned over, where that changes a space's kind."""
+    usual = summarise(environment.observation_space), summarise(environment.action_space)
+    for name, value in _switches(spec).items():
+        try:
+            other = gymnasium.make(spec, disable_env_checker=True, **{name: not value})
+        except Exception:  # noqa: S112 - it cannot be that way, and says so to whoever asks for it
+            continue
+        observed, acts = summarise(other.observation_space), summarise(other.action_space)
+        other.close()
+        if (observed.kind, acts.kind) != (usual[0].kind, usual[1].kind):
+            yield Variant(kwargs={name: not value}, observation_space=observed, action_space=acts)
+
+
+def _switches(spec: EnvSpec) -> dict[str, bool]:
+    """The arguments that are true or false, and which of it they are."""
+    values = {name: parameter.default for name, parameter in _parameters(spec).items()} | spec.kwargs
+    return {name: values[name] for name in _kwargs(spec) if isinstance(values[name], bool)}
 
 
 def _kwargs(spec: EnvSpec) -> list[str]:
+    return [name for name in _parameters(spec) if name not in _PRESENTATION]
+
+
+def _parameters(spec: EnvSpec) -> dict[str, inspect.Parameter]:
     creator = spec.entry_point if callable(spec.entry_point) else load_env_creator(str(spec.entry_point))
-    parameters = inspect.signature(creator).parameters.values()
-    named = (p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-    return [name for name in named if name not in _PRESENTATION]
+    parameters = inspect.signature(creator).parameters.items()
+    return {name: p for name, p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from contract.run import EnvironmentSection
 from training_image.trainer import threads  # noqa: F401 - before numpy and torch
 from training_image.trainer.plan import plan_by_hand
 from training_image.trainer.reporting import LineReporter
@@ -135,9 +136,8 @@ def measure(case: Case, seed: int) -> dict[str, Any]:
         begun = time.process_time()
         train(plan_by_hand("learning", document, seed), storage, LineReporter(sys.stderr), Signals())
         seconds = time.process_time() - begun
-        played = play(
-            model.read(storage.below("model")).graph, case.environment, {}, episodes=EPISODES, seed=HELD_OUT_SEEDS
-        )
+        trained, environment = model.read(storage.below("model")), EnvironmentSection(id=case.environment)
+        played = play(trained.graph, environment, episodes=EPISODES, seed=HELD_OUT_SEEDS)
         lines = [json.loads(line) for line in (storage.read("metrics.jsonl") or b"").splitlines()]
     finally:
         shutil.rmtree(folder)

@@ -64,7 +64,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", metavar="DIR", help="where to write (default runs/<env>-<algo>-<seed>-<time>)")
     parser.add_argument("--resume", action="store_true", help="continue the training in --output")
     parser.add_argument("--json", action="store_true", help="print a JSON summary on stdout, all else on stderr")
-    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="a hyperparameter; repeatable")
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a hyperparameter, or with dots any field of a run file, such as environment.frame_stack=4; repeatable",
+    )
     parser.add_argument("--run", metavar="URI", help="prefix of a prepared run; the rest comes from its run.json")
     options = parser.parse_args(arguments)
     mine = ("env", "timesteps", "algo", "evaluate_every", "seeds", "jobs", "output", "resume", "json", "set")
@@ -201,7 +207,14 @@ def _plan_by_hand(options: argparse.Namespace, storage: Storage) -> Plan:
         document["timesteps"] = options.timesteps
     if options.evaluate_every is not None:
         document["evaluation"] = {"every_steps": options.evaluate_every}
-    document["algorithm"].setdefault("hyperparameters", {}).update(map(_assignment, options.set))
+    for name, value in map(_assignment, options.set):
+        *sections, field = name.split(".") if "." in name else ("algorithm", "hyperparameters", name)
+        section: Any = document
+        for part in sections:
+            section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                raise UsageError(f"--set {name}: {part} has no fields of its own")
+        section[field] = value
     seed = options.seed if options.seed is not None else begun["seed"] if begun else 0
     return plan_by_hand(Path(storage.uri).name, document, seed)
 

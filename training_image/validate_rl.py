@@ -18,6 +18,7 @@ from typing import Any
 from contract.events import Ended
 from contract.layout import MODEL
 from contract.policy import POLICY_GRAPH
+from contract.run import EnvironmentSection
 from training_image.trainer import (
     imports,
     threads,  # noqa: F401 - before numpy and torch
@@ -102,8 +103,8 @@ def _evaluate(folder: Path, episodes: int, render: str | None) -> dict[str, Any]
         raise UsageError(f"--model {folder}: there is no such folder")
     storage = open_storage(str(folder / MODEL if (folder / MODEL).is_dir() else folder))
     trained = model.read(storage)
-    environment = trained.document["environment"]
-    played = play(trained.graph, environment["id"], environment["kwargs"], episodes=episodes, seed=HELD_OUT_SEEDS)
+    environment = EnvironmentSection.model_validate(trained.document["environment"])
+    played = play(trained.graph, environment, episodes=episodes, seed=HELD_OUT_SEEDS)
     onnx = storage.read(POLICY_GRAPH)
     proven = 0
     if onnx is not None:
@@ -113,11 +114,11 @@ def _evaluate(folder: Path, episodes: int, render: str | None) -> dict[str, Any]
         from training_image.trainer import rendering
 
         if render == "human":
-            rendering.show(trained.graph, environment["id"], environment["kwargs"])
+            rendering.show(trained.graph, environment)
         else:
-            video = str(rendering.film(trained.graph, environment["id"], environment["kwargs"], Path(storage.uri)))
+            video = str(rendering.film(trained.graph, environment, Path(storage.uri)))
     return {
-        "environment": environment["id"],
+        "environment": environment.id,
         "algorithm": trained.document["algorithm"],
         "seed": trained.document["seed"],
         "episodes": episodes,

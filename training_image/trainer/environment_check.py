@@ -1,10 +1,10 @@
 """Checks of an environment that somebody else wrote, before anything is trained in it."""
 
 import warnings
+from copy import deepcopy
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 STEPS = 200
@@ -32,13 +32,13 @@ def problem_of(environment_id: str) -> str | None:
 def _played(environment_id: str) -> list[Any]:
     environment = gymnasium.make(environment_id, disable_env_checker=True)
     try:
-        met: list[Any] = [environment.reset(seed=1)[0]]
+        met: list[Any] = [deepcopy(environment.reset(seed=1)[0])]
         environment.action_space.seed(1)
         for _ in range(STEPS):
             observation, reward, terminated, truncated, _ = environment.step(environment.action_space.sample())
-            met.append((np.asarray(observation), float(reward), bool(terminated), bool(truncated)))
+            met.append((deepcopy(observation), float(reward), bool(terminated), bool(truncated)))
             if terminated or truncated:
-                met.append(environment.reset()[0])
+                met.append(deepcopy(environment.reset()[0]))
         return met
     finally:
         environment.close()

@@ -9,9 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecFrameStack
 
-from training_image.trainer import installed  # noqa: F401 - environments of installed packages
+from contract.run import EnvironmentSection
+from training_image.trainer import (
+    installed,  # noqa: F401 - environments of installed packages
+    workers,
+)
 from training_image.trainer.errors import UsageError
 from training_image.trainer.native import native
 
@@ -20,24 +24,30 @@ TIME_LIMIT = 1000
 circles would never end its evaluation."""
 
 
-def make(environment_id: str, kwargs: dict[str, Any], copies: int) -> VecEnv:
+def make(of: EnvironmentSection, copies: int, *, processes: bool = False, render_mode: str | None = None) -> VecEnv:
     """Copies of an environment that reset themselves and report their episodes' returns and lengths.
+
+    With `processes` each is stepped in a process of its own.
 
     Raises:
         UsageError: when the environment cannot be built, with the reason.
     """
+    shown = {} if render_mode is None else {"render_mode": render_mode}
+    builds: list[workers.Build] = [functools.partial(_monitored, of.id, of.kwargs | shown)] * copies
     try:
-        return native(environment_id, kwargs, copies) or DummyVecEnv(
-            [functools.partial(_monitored, environment_id, kwargs)] * copies
-        )
+        made: VecEnv | None = workers.start(builds) if processes else None
+        if made is None and not shown:
+            made = native(of.id, of.kwargs, copies)
+        made = made or DummyVecEnv(builds)
+        return VecFrameStack(made, of.frame_stack) if of.frame_stack > 1 else made
     except Exception as error:
-        raise UsageError(f"environment {environment_id} cannot be built: {error}") from error
+        raise UsageError(f"environment {of.id} cannot be built: {error}") from error
 
 
 def observed(model: BaseAlgorithm) -> gymnasium.Space[Any]:
-    """The observation space of the environment that a model is trained in, before anything is wrapped around it."""
+    """The observation space of the environment that a model is trained in, as `make` made it."""
     environment = model.env
-    while isinstance(environment, VecEnvWrapper):
+    while isinstance(environment, VecEnvWrapper) and not isinstance(environment, VecFrameStack):
         environment = environment.venv
     assert environment is not None
     return environment.observation_space

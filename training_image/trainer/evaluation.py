@@ -7,8 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
+from contract.run import EnvironmentSection
 from training_image.trainer import environments
-from training_image.trainer.graph import Player, input_dtype
+from training_image.trainer import observations as batches
+from training_image.trainer.graph import Player
+from training_image.trainer.observations import Batch
 
 MOST_COPIES = 128
 MOST_OBSERVATIONS = 20_000
@@ -23,8 +26,8 @@ class Policy(Protocol):
     """Whoever can act. One that is told the valid actions has `choices` and `choose` besides, one with a memory has
     `memory` and `remember`, as `graph.PolicyGraph` and `served.ServedPolicy` do."""
 
-    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Deterministic actions of shape `[batch, *action_shape]` for observations of shape `[batch, *shape]`."""
+    def act(self, observations: Batch) -> npt.NDArray[Any]:
+        """Deterministic actions of shape `[batch, *action_shape]` for a batch of observations."""
         ...
 
 
@@ -38,19 +41,17 @@ class Episodes:
     """Whether a limit of time ended it."""
     successes: npt.NDArray[np.float64]
     """1 or 0 as the environment's `info["is_success"]` says, not a number where it says nothing."""
-    observations: npt.NDArray[Any]
+    observations: Batch
 
 
-def play(
-    policy: Policy, environment_id: str, kwargs: dict[str, Any], *, episodes: int, seed: int, record: bool = True
-) -> Episodes:
+def play(policy: Policy, of: EnvironmentSection, *, episodes: int, seed: int, record: bool = True) -> Episodes:
     """Play episodes with the policy's deterministic actions.
 
     Every policy that plays as many episodes from the same seed plays the same ones (common random numbers): each begins
     with a reset by a seed of its own, so that it does not depend on what was played before it.
     """
     copies = min(episodes, MOST_COPIES)
-    environment = environments.make(environment_id, kwargs, copies)
+    environment = environments.make(of, copies)
     played = _Played(episodes, record)
     try:
         for first in range(0, episodes, copies):
@@ -67,11 +68,11 @@ def _play_round(policy: Policy, environment: VecEnv, first: int, played: "_Playe
     acting: Any = policy  # its memory and its masks are its own business, which not every policy has
     player: Any = Player(acting, copies) if getattr(policy, "memory", 0) else policy
     masked = bool(getattr(policy, "choices", 0))
-    dtype = input_dtype(environment.observation_space)
+    space = environment.observation_space
     playing = first + np.arange(copies) < played.count
-    observations = np.asarray(environment.reset()).astype(dtype, copy=False)
+    observations = batches.as_input(environment.reset(), space)
     while playing.any():
-        played.saw(observations[playing])
+        played.saw(batches.take(observations, playing))
         if masked:
             actions = player.choose(observations, np.stack(environment.env_method("action_masks")))
         else:
@@ -80,7 +81,7 @@ def _play_round(policy: Policy, environment: VecEnv, first: int, played: "_Playe
         for copy in np.flatnonzero(dones & playing):
             played.ended(first + int(copy), infos[copy])
         playing &= ~dones
-        observations = np.asarray(met).astype(dtype, copy=False)
+        observations = batches.as_input(met, space)
 
 
 class _Played:
@@ -94,7 +95,7 @@ class _Played:
         self._successes = np.full(count, np.nan)
         self._recorder = _Recorder() if record else None
 
-    def saw(self, observations: npt.NDArray[Any]) -> None:
+    def saw(self, observations: Batch) -> None:
         if self._recorder:
             self._recorder.add(observations)
 
@@ -119,20 +120,22 @@ class _Recorder:
     dropped and from then on half as many are taken."""
 
     def __init__(self) -> None:
-        self._batches: list[npt.NDArray[Any]] = []
+        self._batches: list[Batch] = []
         self._stride = 1
         self._count = 0
 
-    def add(self, batch: npt.NDArray[Any]) -> None:
-        taken = batch[:: self._stride].copy()
-        most = min(MOST_OBSERVATIONS, max(2, MOST_BYTES // batch[0].nbytes)) if len(batch) else MOST_OBSERVATIONS
+    def add(self, batch: Batch) -> None:
+        if not batches.size(batch):
+            return
+        most = min(MOST_OBSERVATIONS, max(2, MOST_BYTES // batches.row_bytes(batch)))
+        taken = batches.each(lambda array: array[:: self._stride].copy(), batch)
         self._batches.append(taken)
-        self._count += len(taken)
+        self._count += batches.size(taken)
         if self._count > most:
-            self._batches = [self.observations[::2]]
-            self._count = len(self._batches[0])
+            self._batches = [batches.take(self.observations, slice(None, None, 2))]
+            self._count = batches.size(self._batches[0])
             self._stride *= 2
 
     @property
-    def observations(self) -> npt.NDArray[Any]:
-        return np.concatenate(self._batches)
+    def observations(self) -> Batch:
+        return batches.joined(self._batches)

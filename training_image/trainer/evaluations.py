@@ -63,7 +63,7 @@ class Evaluations(BaseCallback):
     def _evaluate(self) -> None:
         of, environment = self._section, self._environment
         policy = policy_of(self.model)
-        episodes = play(policy, environment.id, environment.kwargs, episodes=of.episodes, seed=SEEDS)
+        episodes = play(policy, environment, episodes=of.episodes, seed=SEEDS, record=False)
         line = {
             "timesteps": self.model.num_timesteps,
             "episodes": of.episodes,

@@ -13,17 +13,17 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
+from training_image.trainer import observations as batches
 from training_image.trainer.heads import head_of
 from training_image.trainer.images import have_colours_last
+from training_image.trainer.observations import Batch, Tensors
+from training_image.trainer.state import statistics_name
 
 
 class PolicyGraph(torch.nn.Module):
-    """Deterministic actions of shape `[batch, *action_shape]` for observations of shape `[batch, *shape]`."""
+    """Deterministic actions of shape `[batch, *action_shape]` for observations of shape `[batch, *shape]`, or for a
+    dictionary of such where the environment's observations are a Dict."""
 
-    observation_mean: Tensor
-    observation_variance: Tensor
-    epsilon: Tensor
-    clip: Tensor
     low: Tensor
     high: Tensor
 
@@ -32,40 +32,36 @@ class PolicyGraph(torch.nn.Module):
     choices = 0
     """Length of the mask that it takes."""
 
-    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, *, colours_last: bool = False) -> None:
-        """`normaliser` holds what `state.capture_normaliser` captured. `colours_last` is whether observations are
-        pictures that must be turned round for the network."""
+    def __init__(
+        self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, observation_space: spaces.Space[Any]
+    ) -> None:
+        """`normaliser` holds what `state.capture_normaliser` captured; `observation_space` is the environment's."""
         super().__init__()
-        self._colours_last = colours_last
         self._policy = policy.eval()
         self._head = head_of(policy)
         self._space = policy.action_space
-        self._normalises = normaliser is not None
-        for name, tensor in (normaliser or {}).items():
-            self.register_buffer(name.replace(".", "_"), tensor)
+        parts = batches.parts(observation_space)
+        self._keys = list(parts)
+        self._prepare = torch.nn.ModuleList(_Preparation(space, normaliser or {}, key) for key, space in parts.items())
         if isinstance(self._space, spaces.Box):
             self.register_buffer("low", torch.as_tensor(self._space.low, dtype=torch.float32))
             self.register_buffer("high", torch.as_tensor(self._space.high, dtype=torch.float32))
 
-    def forward(self, observation: Tensor) -> Tensor:
+    def forward(self, observation: Tensors) -> Tensor:
         """The actions."""
         return self.decide(self.scores(observation))
 
-    def scores(self, observation: Tensor) -> Tensor:
+    def scores(self, observation: Tensors) -> Tensor:
         """What the network says before an action is chosen: logits, values, or the means of a Box action."""
-        return self._head.scores(self.normalised(observation))
+        return self._head.scores(self.prepared(observation))
 
-    def normalised(self, observation: Tensor) -> Tensor:
+    def prepared(self, observation: Tensors) -> Tensors:
         """The observation as the network takes it."""
-        if self._colours_last:
-            observation = observation.permute(0, 3, 1, 2)
-        if self._normalises:
-            # In double precision, as training computes it.
-            deviation = torch.sqrt(self.observation_variance + self.epsilon)
-            scaled = (observation.double() - self.observation_mean) / deviation
-            bound = float(self.clip)
-            observation = torch.clamp(scaled, -bound, bound).float()
-        return observation
+        if not isinstance(observation, dict):
+            first: Tensor = self._prepare[0](observation)
+            return first
+        pairs = zip(self._keys, self._prepare, strict=True)
+        return {key: prepare(observation[key]) for key, prepare in pairs if key is not None}
 
     def decide(self, scores: Tensor) -> Tensor:
         """The best action by these scores."""
@@ -82,20 +78,20 @@ class PolicyGraph(torch.nn.Module):
             actions = self.low + 0.5 * (actions + 1.0) * (self.high - self.low)
         return torch.clamp(actions, self.low, self.high)
 
-    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def act(self, observations: Batch) -> npt.NDArray[Any]:
         """`forward` on numpy arrays."""
         with torch.inference_mode():
-            actions: npt.NDArray[Any] = self(torch.as_tensor(observations)).numpy()
+            actions: npt.NDArray[Any] = self(batches.tensors(observations)).numpy()
         return actions
 
-    def differences(self, observations: npt.NDArray[Any], actions: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    def differences(self, observations: Batch, actions: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """For which observations `actions`, computed elsewhere, differ from this module's own.
 
         Two engines round differently. So an action that scores level with the best one, to within that rounding,
         is as good, and a continuous action may be off by it.
         """
         with torch.inference_mode():
-            return self._differing(self.scores(torch.as_tensor(observations)), actions)
+            return self._differing(self.scores(batches.tensors(observations)), actions)
 
     def _differing(self, scores: Tensor, actions: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         with torch.inference_mode():
@@ -122,64 +118,69 @@ class RecurrentGraph(PolicyGraph):
     """A policy with a memory: it takes what it remembers, `[batch, memory]`, and gives what it then does. All zeros is
     the memory of an episode that begins."""
 
-    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, *, colours_last: bool = False) -> None:
-        super().__init__(policy, normaliser, colours_last=colours_last)
+    def __init__(
+        self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, observation_space: spaces.Space[Any]
+    ) -> None:
+        super().__init__(policy, normaliser, observation_space)
         lstm: Any = policy.lstm_actor
         self._lstm = lstm
         self._halves: tuple[int, int] = (lstm.num_layers, lstm.hidden_size)
         self.memory: int = 2 * lstm.num_layers * lstm.hidden_size
 
-    def forward(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(self, observation: Tensors, memory: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """The actions, and what is remembered afterwards."""
         scores, memory = self.recall(observation, memory)
         return self.decide(scores), memory
 
-    def recall(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    def recall(self, observation: Tensors, memory: Tensor) -> tuple[Tensor, Tensor]:
         """The scores, and what is remembered afterwards."""
         policy: Any = self._policy
-        features = BasePolicy.extract_features(policy, self.normalised(observation), policy.pi_features_extractor)
+        features = BasePolicy.extract_features(policy, self.prepared(observation), policy.pi_features_extractor)
         hidden, cell = (half.reshape(-1, *self._halves).transpose(0, 1) for half in memory.chunk(2, dim=1))
         seen, halves = self._lstm(features.unsqueeze(0), (hidden.contiguous(), cell.contiguous()))
         scores = policy.action_net(policy.mlp_extractor.forward_actor(seen.squeeze(0)))
         remembered = [half.transpose(0, 1).reshape(-1, self.memory // 2) for half in halves]
         return scores, torch.cat(remembered, dim=1)
 
-    def scores(self, observation: Tensor) -> Tensor:
+    def scores(self, observation: Tensors) -> Tensor:
         """The scores at the beginning of an episode."""
-        return self.recall(observation, torch.zeros(len(observation), self.memory))[0]
+        copies = len(observation if isinstance(observation, Tensor) else next(iter(observation.values())))
+        return self.recall(observation, torch.zeros(copies, self.memory))[0]
 
-    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def act(self, observations: Batch) -> npt.NDArray[Any]:
         """The actions at the beginning of an episode."""
-        return self.remember(observations, np.zeros((len(observations), self.memory), dtype=np.float32))[0]
+        return self.remember(observations, np.zeros((batches.size(observations), self.memory), dtype=np.float32))[0]
 
     def remember(
-        self, observations: npt.NDArray[Any], memory: npt.NDArray[np.float32]
+        self, observations: Batch, memory: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
         """`forward` on numpy arrays."""
         with torch.inference_mode():
-            actions, remembered = self(torch.as_tensor(observations), torch.as_tensor(memory))
+            actions, remembered = self(batches.tensors(observations), torch.as_tensor(memory))
         return actions.numpy(), remembered.numpy()
 
     def differences_with(
-        self, observations: npt.NDArray[Any], memory: npt.NDArray[np.float32], actions: npt.NDArray[Any]
+        self, observations: Batch, memory: npt.NDArray[np.float32], actions: npt.NDArray[Any]
     ) -> npt.NDArray[np.bool_]:
         """`differences`, with these memories."""
         with torch.inference_mode():
-            scores, _ = self.recall(torch.as_tensor(observations), torch.as_tensor(memory))
+            scores, _ = self.recall(batches.tensors(observations), torch.as_tensor(memory))
         return self._differing(scores, actions)
 
 
 class MaskedGraph(PolicyGraph):
     """A policy that is told which actions are valid, `[batch, choices]`, and takes the best of those."""
 
-    def __init__(self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, *, colours_last: bool = False) -> None:
-        super().__init__(policy, normaliser, colours_last=colours_last)
+    def __init__(
+        self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, observation_space: spaces.Space[Any]
+    ) -> None:
+        super().__init__(policy, normaliser, observation_space)
         net: Any = policy.get_submodule("action_net")
         self._logits: int = net.out_features
         binary = isinstance(self._space, spaces.MultiBinary)
         self.choices: int = 2 * self._logits if binary else self._logits
 
-    def forward(self, observation: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, observation: Tensors, mask: Tensor) -> Tensor:  # type: ignore[override]
         """The actions."""
         return self.decide(self.masked(self.scores(observation), mask))
 
@@ -191,22 +192,22 @@ class MaskedGraph(PolicyGraph):
             return torch.where(on, torch.where(off, scores, -lowest), lowest)
         return torch.where(mask, scores, lowest)
 
-    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def act(self, observations: Batch) -> npt.NDArray[Any]:
         """The actions where all are valid."""
-        return self.choose(observations, np.ones((len(observations), self.choices), dtype=bool))
+        return self.choose(observations, np.ones((batches.size(observations), self.choices), dtype=bool))
 
-    def choose(self, observations: npt.NDArray[Any], masks: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    def choose(self, observations: Batch, masks: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
         """`forward` on numpy arrays."""
         with torch.inference_mode():
-            actions: npt.NDArray[Any] = self(torch.as_tensor(observations), torch.as_tensor(masks)).numpy()
+            actions: npt.NDArray[Any] = self(batches.tensors(observations), torch.as_tensor(masks)).numpy()
         return actions
 
     def differences_with(
-        self, observations: npt.NDArray[Any], masks: npt.NDArray[np.bool_], actions: npt.NDArray[Any]
+        self, observations: Batch, masks: npt.NDArray[np.bool_], actions: npt.NDArray[Any]
     ) -> npt.NDArray[np.bool_]:
         """`differences`, with these masks."""
         with torch.inference_mode():
-            scores = self.scores(torch.as_tensor(observations))
+            scores = self.scores(batches.tensors(observations))
             kept = torch.as_tensor(masks)
             # Where an action is not valid its score says nothing of how finely the others must be told apart.
             spread = scores.abs().amax(dim=1, keepdim=True)
@@ -219,7 +220,7 @@ class Remembers(Protocol):
     memory: int
 
     def remember(
-        self, observations: npt.NDArray[Any], memory: npt.NDArray[np.float32]
+        self, observations: Batch, memory: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
         """The actions, and what is remembered afterwards."""
         ...
@@ -232,7 +233,7 @@ class Player:
         self._policy = policy
         self._memory = np.zeros((copies, policy.memory), dtype=np.float32)
 
-    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def act(self, observations: Batch) -> npt.NDArray[Any]:
         """Actions for the next observation of every episode."""
         actions, self._memory = self._policy.remember(observations, self._memory)
         return actions
@@ -247,10 +248,31 @@ def graph_of(
         kind = RecurrentGraph
     elif hasattr(getattr(policy, "action_dist", None), "apply_masking"):
         kind = MaskedGraph
-    return kind(policy, normaliser, colours_last=have_colours_last(observation_space))
+    return kind(policy, normaliser, observation_space)
 
 
-def input_dtype(space: spaces.Space[Any]) -> np.dtype[Any]:
-    """What observations are given as: floats in single precision, everything else as the space has it."""
-    dtype = np.dtype(space.dtype)
-    return np.dtype(np.float32) if dtype.kind == "f" else dtype
+class _Preparation(torch.nn.Module):
+    """One plain observation, or one part of a Dict, as the network takes it."""
+
+    mean: Tensor
+    variance: Tensor
+    epsilon: Tensor
+
+    def __init__(self, space: spaces.Space[Any], normaliser: dict[str, Tensor], key: str | None) -> None:
+        super().__init__()
+        self._colours_last = have_colours_last(space)
+        self._scales = f"{statistics_name(key)}.mean" in normaliser
+        if self._scales:
+            self._bound = float(normaliser["clip"])
+            self.register_buffer("mean", normaliser[f"{statistics_name(key)}.mean"])
+            self.register_buffer("variance", normaliser[f"{statistics_name(key)}.variance"])
+            self.register_buffer("epsilon", normaliser["epsilon"])
+
+    def forward(self, observation: Tensor) -> Tensor:
+        if self._colours_last:
+            observation = observation.permute(0, 3, 1, 2)
+        if self._scales:
+            # In double precision, as training computes it.
+            scaled = (observation.double() - self.mean) / torch.sqrt(self.variance + self.epsilon)
+            observation = torch.clamp(scaled, -self._bound, self._bound).float()
+        return observation

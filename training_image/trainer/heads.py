@@ -9,6 +9,8 @@ import torch
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
+from training_image.trainer.observations import Tensors
+
 
 class Head(Protocol):
     """From observations, as the network takes them, to scores `[batch, n]`."""
@@ -16,7 +18,7 @@ class Head(Protocol):
     squashes: bool
     """Whether the scores are actions between -1 and 1, to be stretched over the action space."""
 
-    def scores(self, observation: Tensor) -> Tensor:
+    def scores(self, observation: Tensors) -> Tensor:
         """Logits or values of a choice, or the means of a Box action."""
         ...
 
@@ -44,7 +46,7 @@ class _OfPolicy:
 class _ActorCritic(_OfPolicy):
     """PPO, A2C and REINFORCE: logits, or means."""
 
-    def scores(self, observation: Tensor) -> Tensor:
+    def scores(self, observation: Tensors) -> Tensor:
         policy = self._policy
         features = BasePolicy.extract_features(policy, observation, policy.pi_features_extractor)
         scores: Tensor = policy.action_net(policy.mlp_extractor.forward_actor(features))
@@ -54,7 +56,7 @@ class _ActorCritic(_OfPolicy):
 class _QNetwork(_OfPolicy):
     """DQN: the value of each action."""
 
-    def scores(self, observation: Tensor) -> Tensor:
+    def scores(self, observation: Tensors) -> Tensor:
         values: Tensor = self._policy.q_net(observation)
         return values
 
@@ -62,7 +64,7 @@ class _QNetwork(_OfPolicy):
 class _Quantiles(_OfPolicy):
     """QR-DQN: the mean over the quantiles of each action's value."""
 
-    def scores(self, observation: Tensor) -> Tensor:
+    def scores(self, observation: Tensors) -> Tensor:
         values: Tensor = self._policy.quantile_net(observation).mean(dim=1)
         return values
 
@@ -72,7 +74,7 @@ class _Actor(_OfPolicy):
 
     squashes = True
 
-    def scores(self, observation: Tensor) -> Tensor:
+    def scores(self, observation: Tensors) -> Tensor:
         actor = self._policy.actor
         features = actor.extract_features(observation, actor.features_extractor)
         mean: Tensor = actor.mu(actor.latent_pi(features)) if hasattr(actor, "latent_pi") else actor.mu(features)
@@ -82,8 +84,9 @@ class _Actor(_OfPolicy):
 class _Table(_OfPolicy):
     """Q-learning: the row of the observation."""
 
-    def scores(self, observation: Tensor) -> Tensor:
+    def scores(self, observation: Tensors) -> Tensor:
         space = self._policy.observation_space
+        assert isinstance(observation, Tensor)
         values: Tensor = self._policy.table[observation.long() - int(space.start)]
         return values
 

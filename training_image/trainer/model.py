@@ -54,7 +54,7 @@ def write(storage: Storage, model: BaseAlgorithm, plan: Plan) -> None:
         "seed": plan.seed,
         "algorithm": plan.specification.algorithm.name,
         "environment": plan.specification.environment.model_dump(),
-        "observation_space": spaces.describe(environments.observed(model)),
+        "observation_space": spaces.describe_observed(environments.observed(model)),
         "action_space": spaces.describe(model.action_space),
         "hyperparameters": plan.hyperparameters.model_dump(),
         "normalised": normaliser is not None,
@@ -77,7 +77,7 @@ def read(storage: Storage) -> TrainedPolicy:
     try:
         document = json.loads(content)
         hyperparameters = ALGORITHMS[document["algorithm"]].hyperparameters.model_validate(document["hyperparameters"])
-        observation_space = spaces.build(document["observation_space"])
+        observation_space = spaces.build_observed(document["observation_space"])
         action_space = spaces.build(document["action_space"])
         policy = build_policy(document["algorithm"], observation_space, action_space, hyperparameters)
         policy.load_state_dict(load_tensors(weights))

@@ -23,6 +23,10 @@ class Plan:
     specification: RunSpecification
     seed: int
     hyperparameters: Hyperparameters
+    planned: Hyperparameters | None = None
+    """What `hyperparameters` were before `parallel: auto` changed some."""
+    processes: bool = False
+    """Whether each copy of the environment is stepped in a process of its own."""
 
     @property
     def environment(self) -> str:
@@ -35,7 +39,7 @@ class Plan:
         return {
             "environment": self.specification.environment.model_dump(),
             "algorithm": self.specification.algorithm.name,
-            "hyperparameters": self.hyperparameters.model_dump(),
+            "hyperparameters": (self.planned or self.hyperparameters).model_dump(),
             "seed": self.seed,
         }
 
@@ -98,7 +102,13 @@ def _plan(run_id: str, specification: RunSpecification, seed: int) -> Plan:
         resolved = hyperparameters.resolve(section.name, specification.environment.id, section.hyperparameters)
     except ValidationError as error:
         raise UsageError(f"algorithm.hyperparameters: {error}") from error
-    return Plan(run_id=run_id, specification=specification, seed=seed, hyperparameters=resolved)
+    return Plan(
+        run_id=run_id,
+        specification=specification,
+        seed=seed,
+        hyperparameters=resolved,
+        processes=specification.compute.parallel == "processes",
+    )
 
 
 def _with_installed(catalogue: Catalogue, environment_id: str) -> Catalogue:

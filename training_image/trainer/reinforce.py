@@ -18,6 +18,9 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
+from training_image.trainer import observations as batches
+from training_image.trainer.observations import Batch
+
 
 class Reinforce(OnPolicyAlgorithm):
     """Williams (1992), with a learnt baseline."""
@@ -45,8 +48,9 @@ class Reinforce(OnPolicyAlgorithm):
             self._last_obs = env.reset()  # type: ignore[assignment]
         while wanted.any():
             observations = self._last_obs
+            assert observations is not None
             with torch.no_grad():
-                actions = self.policy(obs_as_tensor(observations, self.device))[0].cpu().numpy()  # type: ignore[arg-type]
+                actions = self.policy(obs_as_tensor(observations, self.device))[0].cpu().numpy()
             taken = actions
             if isinstance(self.action_space, spaces.Box):
                 taken = np.clip(actions, self.action_space.low, self.action_space.high)
@@ -58,7 +62,7 @@ class Reinforce(OnPolicyAlgorithm):
                 return False
             self._update_info_buffer(infos, dones)
             for copy in np.flatnonzero(wanted):
-                step = _Step(np.asarray(observations)[copy].copy(), actions[copy].copy(), float(rewards[copy]))
+                step = _Step(batches.take(observations, copy), actions[copy].copy(), float(rewards[copy]))
                 episodes[copy].append(step)
                 if dones[copy]:
                     self._end(episodes[copy], infos[copy])
@@ -71,7 +75,7 @@ class Reinforce(OnPolicyAlgorithm):
         """One step of the optimiser on the episodes just played."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        observations = self._tensor(np.stack([step.observation for step in self._played]))
+        observations = obs_as_tensor(batches.stacked([step.observation for step in self._played]), self.device)
         actions = self._tensor(np.stack([step.action for step in self._played]))
         returns = self._tensor(np.array([step.outcome for step in self._played], dtype=np.float32))
         values, log_probability, entropy = self.policy.evaluate_actions(observations, actions)
@@ -113,7 +117,7 @@ class _Step:
 
     __slots__ = ("action", "observation", "outcome", "reward")
 
-    def __init__(self, observation: npt.NDArray[Any], action: npt.NDArray[Any], reward: float) -> None:
+    def __init__(self, observation: Batch, action: npt.NDArray[Any], reward: float) -> None:
         self.observation = observation
         self.action = action
         self.reward = reward

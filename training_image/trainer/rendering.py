@@ -5,27 +5,28 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 
-from training_image.trainer.environments import ValidActions, episode_steps
+from contract.run import EnvironmentSection
+from training_image.trainer import environments
 from training_image.trainer.errors import UsageError
 from training_image.trainer.evaluation import HELD_OUT_SEEDS
-from training_image.trainer.graph import MaskedGraph, Player, PolicyGraph, RecurrentGraph, input_dtype
+from training_image.trainer.graph import MaskedGraph, Player, PolicyGraph, RecurrentGraph
+from training_image.trainer.observations import as_input
 
 VIDEO = "episode.gif"
 MOST_FRAMES = 1000
 
 
-def show(graph: PolicyGraph, environment_id: str, kwargs: dict[str, Any]) -> float:
+def show(graph: PolicyGraph, of: EnvironmentSection) -> float:
     """Play a held-out episode in a window; returns its return.
 
     Raises:
         UsageError: when the environment cannot be shown.
     """
-    return _play(graph, environment_id, kwargs, "human")[0]
+    return _play(graph, of, "human")[0]
 
 
-def film(graph: PolicyGraph, environment_id: str, kwargs: dict[str, Any], folder: Path) -> Path:
+def film(graph: PolicyGraph, of: EnvironmentSection, folder: Path) -> Path:
     """Write a held-out episode as an animated picture into a folder; returns its path.
 
     Raises:
@@ -33,39 +34,35 @@ def film(graph: PolicyGraph, environment_id: str, kwargs: dict[str, Any], folder
     """
     from PIL import Image
 
-    _, frames, rate = _play(graph, environment_id, kwargs, "rgb_array")
+    _, frames, rate = _play(graph, of, "rgb_array")
     first, *rest = [Image.fromarray(frame) for frame in frames]
     path = folder / VIDEO
     first.save(path, save_all=True, append_images=rest, duration=round(1000 / rate), loop=0)
     return path
 
 
-def _play(graph: PolicyGraph, environment_id: str, kwargs: dict[str, Any], mode: str) -> tuple[float, list[Any], float]:
+def _play(graph: PolicyGraph, of: EnvironmentSection, mode: str) -> tuple[float, list[Any], float]:
     """The episode's return, its frames, and how many of them belong to a second."""
-    modes = gymnasium.make(environment_id, **kwargs).metadata.get("render_modes", [])
+    metadata = dict(gymnasium.make(of.id, **dict[str, Any](of.kwargs)).metadata)
+    modes = metadata.get("render_modes", [])
     if mode not in modes:
-        raise UsageError(f"--render: {environment_id} has no {mode} pictures; it has {', '.join(modes) or 'none'}")
-    limit = episode_steps(environment_id)
-    environment = ValidActions(
-        gymnasium.make(environment_id, render_mode=mode, max_episode_steps=limit, disable_env_checker=True, **kwargs)
-    )
+        raise UsageError(f"--render: {of.id} has no {mode} pictures; it has {', '.join(modes) or 'none'}")
+    environment = environments.make(of, 1, render_mode=mode)
     player = Player(graph, 1) if isinstance(graph, RecurrentGraph) else graph
-    dtype = input_dtype(environment.observation_space)
-    total, frames, over = 0.0, list[Any](), False
+    frames, over, infos = list[Any](), False, list[dict[str, Any]]()
     try:
-        observation, _ = environment.reset(seed=HELD_OUT_SEEDS % 2**31)
+        environment.seed(HELD_OUT_SEEDS % 2**31)
+        observations = environment.reset()
         while not over:
             if mode == "rgb_array" and len(frames) < MOST_FRAMES:
-                frames.append(environment.render())
-            batch = np.asarray(observation)[None].astype(dtype)
+                frames += environment.get_images()
+            batch = as_input(observations, environment.observation_space)
             if isinstance(player, MaskedGraph):
-                action = player.choose(batch, environment.action_masks()[None])[0]
+                actions = player.choose(batch, np.stack(environment.env_method("action_masks")))
             else:
-                action = player.act(batch)[0]
-            taken = int(action) if isinstance(environment.action_space, spaces.Discrete) else action
-            observation, reward, terminated, truncated, _ = environment.step(taken)
-            total += float(reward)
-            over = terminated or truncated
+                actions = player.act(batch)
+            observations, _, dones, infos = environment.step(actions)
+            over = bool(dones[0])
     finally:
         environment.close()
-    return total, frames, float(environment.metadata.get("render_fps", 30))
+    return float(infos[0]["episode"]["r"]), frames, float(metadata.get("render_fps", 30))

@@ -17,6 +17,8 @@ from safetensors.numpy import load, save
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 
+from training_image.trainer.observations import Array
+
 BLOCK = 10_000
 """Transitions in a block, of each copy of the environment."""
 
@@ -24,6 +26,7 @@ REPLAY = "replay.json"
 TAIL = "replay.safetensors"
 
 _ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+"""The first two are dictionaries of arrays where observations are a Dict: `observations/<key>`."""
 
 
 class Replay:
@@ -94,14 +97,23 @@ def _rows(buffer: ReplayBuffer, first: int, end: int) -> dict[str, Any]:
     """Copies of the transitions from number `first` to before `end`. Those of them that the buffer has overwritten
     are something else by now; nobody will ask for them."""
     slots = np.arange(first, end) % buffer.buffer_size
-    return {name: getattr(buffer, name)[slots] for name in _ARRAYS}
+    return {name: array[slots] for name, array in _arrays(buffer).items()}
 
 
 def _put(buffer: ReplayBuffer, first: int, rows: dict[str, Any], added: int) -> None:
     skipped = max(added - buffer.buffer_size - first, 0)
     slots = np.arange(first + skipped, first + len(rows["rewards"])) % buffer.buffer_size
+    for name, array in _arrays(buffer).items():
+        array[slots] = rows[name][skipped:]
+
+
+def _arrays(buffer: ReplayBuffer) -> dict[str, Array]:
+    """All that a buffer remembers, by name."""
+    arrays: dict[str, Array] = {}
     for name in _ARRAYS:
-        getattr(buffer, name)[slots] = rows[name][skipped:]
+        array = getattr(buffer, name)
+        arrays |= {f"{name}/{key}": part for key, part in array.items()} if isinstance(array, dict) else {name: array}
+    return arrays
 
 
 class _Writer:

@@ -1,5 +1,6 @@
 """The exported policy as it will be served: run by ONNX Runtime, and proven equal to the trained one."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,11 @@ import numpy.typing as npt
 import onnxruntime  # type: ignore[import-untyped]
 from gymnasium import spaces
 
-from contract.policy import ACTION_OUTPUT, MASK_INPUT, OBSERVATION_INPUT, STATE_INPUT, STATE_OUTPUT
+from contract.policy import ACTION_OUTPUT, MASK_INPUT, STATE_INPUT, STATE_OUTPUT
+from training_image.trainer import observations as batches
 from training_image.trainer.errors import TrainingError
-from training_image.trainer.graph import MaskedGraph, PolicyGraph, RecurrentGraph, input_dtype
+from training_image.trainer.graph import MaskedGraph, PolicyGraph, RecurrentGraph
+from training_image.trainer.observations import Batch, input_dtype
 
 MIN_OBSERVATIONS = 10_000
 AT_ONCE = 1000
@@ -23,67 +26,66 @@ class ServedPolicy:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-        besides = {node.name: node.shape[1] for node in self._session.get_inputs()[1:]}
+        besides = {n.name: n.shape[1] for n in self._session.get_inputs() if n.name in (STATE_INPUT, MASK_INPUT)}
         self.memory: int = besides.get(STATE_INPUT, 0)
         self.choices: int = besides.get(MASK_INPUT, 0)
 
-    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def act(self, observations: Batch) -> npt.NDArray[Any]:
         """Actions for a batch of observations; of a policy with a memory, those at the beginning of an episode,
         and of one that is told the valid actions, those where all are."""
-        given = {OBSERVATION_INPUT: observations}
-        for node in self._session.get_inputs()[1:]:
-            shape = (len(observations), node.shape[1])
+        given = batches.inputs(observations)
+        for node in self._session.get_inputs()[len(given) :]:
+            shape = (batches.size(observations), node.shape[1])
             given[node.name] = np.ones(shape, dtype=bool) if node.name == MASK_INPUT else np.zeros(shape, np.float32)
         return np.asarray(self._session.run([ACTION_OUTPUT], given)[0])
 
-    def choose(self, observations: npt.NDArray[Any], masks: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    def choose(self, observations: Batch, masks: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
         """Actions of a policy that is told the valid ones."""
-        return np.asarray(self._session.run([ACTION_OUTPUT], {OBSERVATION_INPUT: observations, MASK_INPUT: masks})[0])
+        return np.asarray(self._session.run([ACTION_OUTPUT], batches.inputs(observations) | {MASK_INPUT: masks})[0])
 
     def remember(
-        self, observations: npt.NDArray[Any], memory: npt.NDArray[np.float32]
+        self, observations: Batch, memory: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
         """Actions, and what is remembered afterwards, of a policy with a memory."""
         actions, remembered = self._session.run(
-            [ACTION_OUTPUT, STATE_OUTPUT], {OBSERVATION_INPUT: observations, STATE_INPUT: memory}
+            [ACTION_OUTPUT, STATE_OUTPUT], batches.inputs(observations) | {STATE_INPUT: memory}
         )
         return np.asarray(actions), np.asarray(remembered)
 
 
-def prove_equal(
-    served: ServedPolicy, graph: PolicyGraph, space: "spaces.Space[Any]", recorded: npt.NDArray[Any]
-) -> int:
+def prove_equal(served: ServedPolicy, graph: PolicyGraph, space: spaces.Space[Any], recorded: Batch) -> int:
     """Compare actions on recorded observations and on extreme ones, at least `MIN_OBSERVATIONS`; returns how many.
 
     Raises:
         TrainingError: when an action differs, with the first observation where it does.
     """
-    observations = np.concatenate([recorded, extreme_observations(space, recorded)])
-    if (missing := MIN_OBSERVATIONS - len(observations)) > 0:
-        observations = np.concatenate([observations, _sampled(space, recorded, missing)])
+    observations = batches.joined([recorded, extreme_observations(space, recorded)])
+    if (missing := MIN_OBSERVATIONS - batches.size(observations)) > 0:
+        observations = batches.joined([observations, _sampled(space, recorded, missing)])
+    count = batches.size(observations)
     parts = [
-        _compare(served, graph, observations[first : first + AT_ONCE]) for first in range(0, len(observations), AT_ONCE)
+        _compare(served, graph, batches.take(observations, slice(first, first + AT_ONCE)))
+        for first in range(0, count, AT_ONCE)
     ]
     actions = np.concatenate([part for part, _ in parts])
     differs = np.flatnonzero(np.concatenate([part for _, part in parts]))
     if len(differs):
-        first = differs[0]
-        expected = graph.act(observations[first : first + 1])[0].tolist()
+        one = batches.take(observations, differs[:1])
         raise TrainingError(
-            f"the exported policy acts differently on {len(differs)} of {len(observations)} observations, first on "
-            f"{observations[first].tolist()}: {actions[first].tolist()}, and the trained one {expected}"
+            f"the exported policy acts differently on {len(differs)} of {count} observations, first on "
+            f"{batches.rows(one)[0]}: {actions[differs[0]].tolist()}, and the trained one {graph.act(one)[0].tolist()}"
         )
-    return len(observations)
+    return count
 
 
 def _compare(
-    served: ServedPolicy, graph: PolicyGraph, observations: npt.NDArray[Any]
+    served: ServedPolicy, graph: PolicyGraph, observations: Batch
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """The served actions, and which of them are not the trained policy's."""
     if isinstance(graph, RecurrentGraph):
         return _compare_with_memory(served, graph, observations)
     if isinstance(graph, MaskedGraph):
-        masks = np.random.default_rng(0).random((len(observations), graph.choices)) < 0.5
+        masks = np.random.default_rng(0).random((batches.size(observations), graph.choices)) < 0.5
         masks[np.arange(len(masks)), np.arange(len(masks)) % graph.choices] = True
         actions = served.choose(observations, masks)
         return actions, graph.differences_with(observations, masks, actions)
@@ -92,20 +94,34 @@ def _compare(
 
 
 def _compare_with_memory(
-    served: ServedPolicy, graph: RecurrentGraph, observations: npt.NDArray[Any]
+    served: ServedPolicy, graph: RecurrentGraph, observations: Batch
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """The served actions with memories of several steps, and which of them, or of the memories, differ."""
-    memory = np.zeros((len(observations), graph.memory), dtype=np.float32)
+    memory = np.zeros((batches.size(observations), graph.memory), dtype=np.float32)
     for step in range(3):
-        _, memory = graph.remember(np.roll(observations, step + 1, axis=0), memory)
+        _, memory = graph.remember(batches.each(partial(np.roll, shift=step + 1, axis=0), observations), memory)
     actions, remembered = served.remember(observations, memory)
     _, expected = graph.remember(observations, memory)
     forgets = ~np.isclose(remembered, expected, rtol=1e-4, atol=1e-4).all(axis=1)
     return actions, graph.differences_with(observations, memory, actions) | forgets
 
 
-def extreme_observations(space: "spaces.Space[Any]", recorded: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Observations at the ends of what the space allows, and far outside of what was met where it has no ends."""
+def extreme_observations(space: spaces.Space[Any], recorded: Batch) -> Batch:
+    """Observations at the ends of what the space allows, and far outside of what was met where it has no ends. The
+    extremes of a Dict's parts come together in many ways."""
+    if not isinstance(recorded, dict):
+        return _extremes(space, recorded)
+    extremes = {key: _extremes(part, recorded[str(key)]) for key, part in batches.parts(space).items()}
+    most = max(map(len, extremes.values()))
+    generator = np.random.default_rng(0)
+    return {
+        str(key): array[np.concatenate([np.arange(most) % len(array), generator.integers(len(array), size=most)])]
+        for key, array in extremes.items()
+    }
+
+
+def _extremes(space: spaces.Space[Any], recorded: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Of a plain space."""
     dtype = input_dtype(space)
     if isinstance(space, spaces.Discrete):
         return np.arange(space.start, space.start + space.n, dtype=dtype)
@@ -126,12 +142,22 @@ def extreme_observations(space: "spaces.Space[Any]", recorded: npt.NDArray[Any])
     return np.stack(extremes).astype(dtype)
 
 
-def _sampled(space: "spaces.Space[Any]", recorded: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+def _sampled(space: spaces.Space[Any], recorded: Batch, count: int) -> Batch:
     """More observations: around those that were met, or drawn from a space that is not continuous."""
-    generator = np.random.default_rng(0)
+    if isinstance(recorded, dict):
+        return {
+            str(key): _more(part, recorded[str(key)], count, seed)
+            for seed, (key, part) in enumerate(batches.parts(space).items())
+        }
+    return _more(space, recorded, count, 0)
+
+
+def _more(space: spaces.Space[Any], recorded: npt.NDArray[Any], count: int, seed: int) -> npt.NDArray[Any]:
+    """Of a plain space."""
+    generator = np.random.default_rng(seed)
     if isinstance(space, spaces.Box) and input_dtype(space).kind == "f":
         chosen = recorded[generator.integers(len(recorded), size=count)]
         noise = generator.normal(scale=recorded.std(axis=0) + 1e-3, size=chosen.shape)
         return np.clip(chosen + noise, space.low, space.high).astype(recorded.dtype)
-    space.seed(0)
+    space.seed(seed)
     return np.stack([space.sample() for _ in range(count)]).astype(recorded.dtype)

@@ -1,4 +1,4 @@
-"""Gymnasium spaces to JSON and back, in the form of `contract.policy.Space`."""
+"""Gymnasium spaces to JSON and back, in the form of `contract.policy`."""
 
 import math
 from typing import Any
@@ -7,7 +7,37 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from contract.policy import Space
+from contract.catalogue import CatalogueSpace
+from contract.policy import ObservationSpace, Space
+
+
+def summarise(space: spaces.Space[Any]) -> CatalogueSpace:
+    """A space of any kind, as far as choosing an algorithm needs it."""
+    return CatalogueSpace(
+        type=type(space).__name__,
+        shape=None if space.shape is None else list(space.shape),
+        dtype=None if space.dtype is None else str(space.dtype),
+        spaces={str(key): summarise(part) for key, part in space.items()} if isinstance(space, spaces.Dict) else None,
+    )
+
+
+def describe_observed(space: spaces.Space[Any]) -> ObservationSpace:
+    """An observation space as JSON.
+
+    Raises:
+        ValueError: for a space that policies are not served for.
+    """
+    if isinstance(space, spaces.Dict):
+        return {"type": "Dict", "spaces": {str(key): describe(part) for key, part in space.spaces.items()}}
+    return describe(space)
+
+
+def build_observed(document: ObservationSpace) -> spaces.Space[Any]:
+    """The space that `describe_observed` described."""
+    if document["type"] == "Dict":
+        # As pairs: of a mapping Gymnasium would sort the keys.
+        return spaces.Dict([(key, build(part)) for key, part in document["spaces"].items()])
+    return build(document)
 
 
 def describe(space: spaces.Space[Any]) -> Space:

@@ -48,19 +48,44 @@ def restore(model: BaseAlgorithm, parts: Parts) -> None:
         window.extend(counters[name])
     if normaliser := model.get_vec_normalize_env():
         tensors = load(parts[NORMALISER])
-        normaliser.obs_rms = _running(tensors, "observation")  # type: ignore[assignment]
+        for key in _observed(normaliser):
+            _put(normaliser, key, _running(tensors, statistics_name(key)))
         normaliser.ret_rms = _running(tensors, "return")
 
 
 def capture_normaliser(normaliser: VecNormalize) -> bytes:
-    """The running statistics of observations and returns, and the constants that are used with them."""
-    assert isinstance(normaliser.obs_rms, RunningMeanStd)
+    """The running statistics of observations and returns, and the constants that are used with them.
+
+    Those of plain observations are named `observation.mean` and so on, those of a Dict's parts
+    `observation.<key>.mean`; what is not normalised has none.
+    """
     tensors = {"clip": torch.tensor(normaliser.clip_obs), "epsilon": torch.tensor(normaliser.epsilon)}
-    for name, statistics in (("observation", normaliser.obs_rms), ("return", normaliser.ret_rms)):
+    named = {statistics_name(key): statistics for key, statistics in _observed(normaliser).items()}
+    for name, statistics in (named | {"return": normaliser.ret_rms}).items():
         tensors[f"{name}.mean"] = torch.tensor(statistics.mean, dtype=torch.float64)
         tensors[f"{name}.variance"] = torch.tensor(statistics.var, dtype=torch.float64)
         tensors[f"{name}.count"] = torch.tensor(statistics.count, dtype=torch.float64)
     return save(tensors)
+
+
+def statistics_name(key: str | None) -> str:
+    """What the statistics of a Dict's part are called, or with None those of plain observations."""
+    return "observation" if key is None else f"observation.{key}"
+
+
+def _observed(normaliser: VecNormalize) -> dict[str | None, RunningMeanStd]:
+    """The statistics of what is observed, by the keys of a Dict, or by None."""
+    if not normaliser.norm_obs:
+        return {}
+    statistics: Any = normaliser.obs_rms
+    return dict(statistics) if isinstance(statistics, dict) else {None: statistics}
+
+
+def _put(normaliser: VecNormalize, key: str | None, statistics: RunningMeanStd) -> None:
+    if key is None:
+        normaliser.obs_rms = statistics  # type: ignore[assignment]
+    else:
+        normaliser.obs_rms[key] = statistics
 
 
 _VARIABLES = "variable/"

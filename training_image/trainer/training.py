@@ -9,20 +9,22 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 from torch.distributions import Distribution
 
+from contract.algorithms import ALGORITHMS, algorithms_for
 from contract.events import Checkpointed, Ended, Progress, Started
 from contract.layout import CHECKPOINTS, EVALUATIONS, METRICS, MODEL
 from contract.metrics import LOSS_NOT_FINITE
 from contract.outcomes import ExitCode
-from training_image.trainer import algorithms, environments, images, model
+from training_image.trainer import algorithms, environments, images, model, parallel, spaces
 from training_image.trainer.checkpoints import Checkpoint, Checkpoints
 from training_image.trainer.command import leave
 from training_image.trainer.errors import NotFiniteError, UsageError
 from training_image.trainer.evaluations import Evaluations
 from training_image.trainer.fast import describe
 from training_image.trainer.metrics import Metrics, MetricsLog, steps_per_line
+from training_image.trainer.normalising import normalised
 from training_image.trainer.plan import Plan
 from training_image.trainer.replay import Replay
 from training_image.trainer.reporting import Reporter
@@ -63,6 +65,7 @@ def train(plan: Plan, storage: Storage, reporter: Reporter, signals: Signals) ->
     limits = Limits(plan.specification.limits, seconds_before=summary.seconds)
     training = None
     try:
+        plan = parallel.settle(plan, resume.about.get("parallel") if resume else None, reporter.log)
         training = _Training(plan, storage, reporter, signals, checkpoints, resume, limits)
 
         def give_up(reason: str) -> None:
@@ -177,8 +180,9 @@ class _Training:
         return self._supervisor.stopped
 
     def close(self) -> None:
-        """Let what is being written in the background be written."""
+        """Let what is being written in the background be written, and end the environments."""
         self._replay.close()
+        _environment(self.model).close()
 
     def silence(self, seconds: float) -> None:
         """There was no step for so long."""
@@ -218,7 +222,11 @@ class _Training:
         assert self._latest is not None
         timesteps, parts = self._latest
         self._save_metrics()
-        about = {"identity": self._plan.identity, "seconds": round(self._limits.seconds, 3)}
+        about = {
+            "identity": self._plan.identity,
+            "seconds": round(self._limits.seconds, 3),
+            "parallel": parallel.settled(self._plan),
+        }
         if self._checkpoints.store(timesteps, parts, about, self._replay.blocks(parts)):
             self._reporter.report(Checkpointed(event="checkpoint", seed=self._plan.seed, timesteps=timesteps))
         self._telemetry.stored()
@@ -233,15 +241,28 @@ def _why_there(model: BaseAlgorithm) -> str:
 
 def _build_model(plan: Plan) -> BaseAlgorithm:
     h = plan.hyperparameters
-    environment = environments.make(plan.environment, plan.specification.environment.kwargs, h.n_envs or 1)
+    environment = environments.make(plan.specification.environment, h.n_envs or 1, processes=plan.processes)
+    _check_algorithm(plan, environment)
     if getattr(h, "normalize", None):
-        try:
-            environment = VecNormalize(environment, gamma=h.gamma or 0.99)
-        except ValueError as error:
-            raise UsageError(f"algorithm.hyperparameters.normalize: {plan.environment} cannot: {error}") from error
+        environment = normalised(environment, h.gamma or 0.99)
     built = algorithms.build(plan.specification.algorithm.name, environment, h, plan.seed)
     built.set_logger(Logger(None, []))  # metrics take the values from it; nothing is printed
     return built
+
+
+def _check_algorithm(plan: Plan, environment: VecEnv) -> None:
+    """The catalogue has checked it, for the environment without its arguments and as it was when it was written."""
+    acts, observed = (
+        spaces.summarise(space).kind for space in (environment.action_space, environment.observation_space)
+    )
+    name = plan.specification.algorithm.name
+    # Whether it says which actions are valid does not depend on its spaces, so the catalogue knows.
+    able = algorithms_for(acts, observed, masks=ALGORITHMS[name].needs_masks)
+    if name not in able:
+        raise UsageError(
+            f"algorithm.name: an algorithm for {plan.environment} with these arguments, which has {acts} actions and "
+            f"{observed} observations: {', '.join(able) or 'there is none'} (given: {name!r})"
+        )
 
 
 def _environment(trained: BaseAlgorithm) -> VecEnv:

@@ -25,6 +25,7 @@ from contract.policy import GOLDEN_DOCUMENT, POLICY_DOCUMENT, POLICY_GRAPH, Gold
 from contract.run import ResolvedRun
 from contract.verdict import Comparison, Verdict
 from training_image.trainer import archive, judging, model
+from training_image.trainer import observations as batches
 from training_image.trainer.champion import Champion, Incomparable
 from training_image.trainer.champion import find as find_champion
 from training_image.trainer.errors import UsageError
@@ -153,8 +154,7 @@ def _play_all(
     return {
         name: play(
             policy,
-            environment.id,
-            dict(environment.kwargs),
+            environment,
             episodes=count,
             seed=seed,
             record=record and name != CHAMPION,
@@ -204,9 +204,10 @@ def _episodes(
 
 def _golden(served: ServedPolicy, episodes: Episodes) -> Golden:
     """Observations spread over the episodes, and what the exported policy does there."""
-    chosen = np.linspace(0, len(episodes.observations) - 1, GOLDEN_OBSERVATIONS).round().astype(int)
-    observations = episodes.observations[chosen]
-    return Golden(observations=observations.tolist(), actions=served.act(observations).tolist())
+    last = batches.size(episodes.observations) - 1
+    chosen = np.linspace(0, last, GOLDEN_OBSERVATIONS).round().astype(int)
+    observations = batches.take(episodes.observations, chosen)
+    return Golden(observations=batches.rows(observations), actions=served.act(observations).tolist())
 
 
 def _policy(run: ResolvedRun, policy: TrainedPolicy, verdict: Verdict) -> Policy:

@@ -3,6 +3,7 @@
 import pytest
 
 from contract.algorithms import ALGORITHMS, algorithms_for
+from contract.catalogue import CatalogueSpace, load_catalogue
 from contract.run import RunFileError, RunSpecification
 
 
@@ -60,3 +61,41 @@ def test_a_hyperparameter_is_checked_by_its_algorithm(algorithm: str, values: st
             f"environment: {{id: {environment}}}\nalgorithm: {{name: {algorithm}, hyperparameters: {{{values}}}}}\n"
             "validation: {min_return: -100}"
         )
+
+
+def dict_of(**parts: CatalogueSpace) -> CatalogueSpace:
+    return CatalogueSpace(type="Dict", spaces=parts)
+
+
+BOX, CHOICE = CatalogueSpace(type="Box", shape=[2], dtype="float32"), CatalogueSpace(type="Discrete", shape=[])
+
+
+@pytest.mark.parametrize(
+    ("observed", "kind"),
+    [
+        (dict_of(position=BOX, gear=CHOICE), "Dict"),
+        (dict_of(inner=dict_of(position=BOX)), "Dict with Dict"),
+        (dict_of(words=CatalogueSpace(type="Text")), "Dict with Text"),
+        (CatalogueSpace(type="Dict", spaces={"a.b": BOX}), "Dict with the key 'a.b'"),
+    ],
+)
+def test_a_dict_is_learnt_from_where_each_part_is_plain(observed: CatalogueSpace, kind: str) -> None:
+    assert observed.kind == kind
+    able = algorithms_for("Discrete", observed.kind)
+    assert ("dqn" in able) == (kind == "Dict")
+    assert "q-learning" not in able
+
+
+def test_a_gpu_pays_where_a_part_of_the_observation_is_a_picture() -> None:
+    picture = CatalogueSpace(type="Box", shape=[36, 36, 3], dtype="uint8")
+    known = load_catalogue().environments["CartPole-v1"]
+    assert not known.model_copy(update={"observation_space": dict_of(position=BOX)}).has_image_observations
+    assert known.model_copy(update={"observation_space": dict_of(position=BOX, seen=picture)}).has_image_observations
+
+
+def test_an_argument_that_changes_the_spaces_changes_which_algorithms_can() -> None:
+    document = "environment: {{id: LunarLander-v3, kwargs: {{continuous: {}}}}}\nalgorithm: {{name: {}}}\n"
+    for continuous, algorithm, other in (("true", "sac", "dqn"), ("false", "dqn", "sac")):
+        RunSpecification.parse(document.format(continuous, algorithm))
+        with pytest.raises(RunFileError, match=f"action space: .*{algorithm}"):
+            RunSpecification.parse(document.format(continuous, other))

@@ -33,6 +33,8 @@ WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
     ("algorithm.name", "environment: {id: Blackjack-v1}\nvalidation: {min_return: 0}", "Tuple observations"),
     ("environment.kwargs", "environment: {id: CartPole-v1, kwargs: [1]}", "a mapping"),
     ("environment.kwargs.gravity", "environment: {id: CartPole-v1, kwargs: {gravity: 1}}", "sutton_barto_reward"),
+    ("environment.frame_stack", "environment: {id: CartPole-v1, frame_stack: 0}", "at least 1"),
+    ("environment.frame_stack", "environment: {id: FrozenLake-v1, frame_stack: 4}", "Discrete observations"),
     # the algorithm
     ("algorithm.name", ENV + "algorithm: {name: alphazero}", "one of"),
     ("algorithm.name", ENV + "algorithm: {name: [ppo]}", "text"),
@@ -68,6 +70,7 @@ WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
     ("checkpoint.every_seconds", ENV + "checkpoint: {every_seconds: null}", "while compute.spot is true"),
     ("checkpoint.keep", ENV + "checkpoint: {keep: 0}", "at least 1"),
     ("compute.accelerator", ENV + "compute: {accelerator: tpu}", "'auto', 'cpu' or 'gpu'"),
+    ("compute.parallel", ENV + "compute: {parallel: 4}", "'copies', 'processes' or 'auto'"),
     ("compute.spot", ENV + "compute: {spot: sometimes}", "true or false"),
     ("limits.max_hours", ENV + "limits: {max_hours: 0}", "more than 0"),
     ("limits.max_hours", ENV + "limits: {max_hours: 0.001}", "before the first checkpoint"),

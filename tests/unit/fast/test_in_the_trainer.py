@@ -9,7 +9,7 @@ import pytest
 from stable_baselines3 import PPO
 
 from contract.outcomes import ExitCode
-from contract.run import EvaluationSection
+from contract.run import EnvironmentSection, EvaluationSection
 from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, fingerprint, run, small_plan
 from training_image.trainer import algorithms, environments
 from training_image.trainer.errors import TrainingError
@@ -50,7 +50,7 @@ def test_everything_else_takes_stable_baselines3s_class_and_the_log_says_why(
     plan = small_plan(environment, timesteps=400, **hyperparameters)
     run(plan, tmp_path, recorder)
     assert recorder.lines[0].startswith(f"PPO runs as Stable-Baselines3's own class: {reason}")
-    copies = environments.make(environment, {}, 2)
+    copies = environments.make(EnvironmentSection(id=environment), 2)
     assert type(algorithms.build("ppo", copies, plan.hyperparameters, 0)) is PPO
 
 
@@ -98,10 +98,12 @@ def test_the_fast_path_acts_as_the_exported_policy_does() -> None:
 
     for environment in ("CartPole-v0", "Pendulum-v1"):
         plan = small_plan(environment, use_sde=False)
-        model = algorithms.build("ppo", environments.make(environment, {}, 2), plan.hyperparameters, 0)
+        model = algorithms.build(
+            "ppo", environments.make(EnvironmentSection(id=environment), 2), plan.hyperparameters, 0
+        )
         assert isinstance(policy_of(model), FastPPO)
         observations = np.random.default_rng(0).normal(size=(50, *model.observation_space.shape))  # type: ignore[misc]
-        graph = PolicyGraph(model.policy, None)
+        graph = PolicyGraph(model.policy, None, model.observation_space)
         ours = policy_of(model).act(observations.astype(np.float32))
         np.testing.assert_allclose(ours, graph.act(observations.astype(np.float32)), rtol=1e-5, atol=1e-6)
 

@@ -31,11 +31,13 @@ def small_plan(
     keep: int = 100,
     limits: dict[str, Any] | None = None,
     algorithm: str | None = None,
+    sections: dict[str, Any] | None = None,
     **hyperparameters: Any,
 ) -> Plan:
     """A training of a second. Checkpoints come at every segment: less time between them than a run file may ask for."""
     document = {
-        "environment": {"id": environment},
+        "environment": {"id": environment} | (sections or {}).get("environment", {}),
+        "compute": (sections or {}).get("compute", {}),
         "algorithm": {
             "name": algorithm or "ppo",
             "hyperparameters": hyperparameters if algorithm else SMALL | hyperparameters,

@@ -103,6 +103,8 @@ def test_output_is_said_and_lies_in_runs(tmp_path: Path) -> None:
         (["--env", "CartPole-v1", "--set", "n_steps=0"], "algorithm.hyperparameters.n_steps: at least 1"),
         (["--env", "CartPole-v1", "--set", "n_step=5"], "no such key"),
         (["--env", "CartPole-v1", "--set", "n_steps"], "NAME=VALUE"),
+        (["--env", "CartPole-v1", "--set", "environment.frame_stack=0"], "environment.frame_stack: at least 1"),
+        (["--env", "CartPole-v1", "--timesteps", "9", "--set", "timesteps.x=1"], "timesteps has no fields"),
         (["--env", "Blackjack-v1"], "Tuple observations"),
         (["--env", "FrozenLake-v1", "--set", "normalize=true"], "normalize: false"),
         (["--env", "CartPole-v1", "--set", "use_sde=true"], "use_sde: false"),

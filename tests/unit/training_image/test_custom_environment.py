@@ -38,7 +38,10 @@ def test_the_trainer_finds_it_once_its_package_is_installed(tmp_path: Path) -> N
     (package / "entry_points.txt").write_text(
         "[gymnasium.envs]\nExample = corridor:register\nBroken = nowhere:register\n"
     )
-    code = "from training_image.trainer import environments; environments.make('Example/Corridor-v0', {}, 2).reset()"
+    code = (
+        "from contract.run import EnvironmentSection; from training_image.trainer import environments; "
+        "environments.make(EnvironmentSection(id='Example/Corridor-v0'), 2).reset()"
+    )
     path = os.pathsep.join(map(str, (tmp_path, EXAMPLE, ROOT)))
     done = subprocess.run(
         [sys.executable, "-c", code],

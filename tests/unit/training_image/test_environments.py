@@ -5,19 +5,20 @@ import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from contract.run import EnvironmentSection
 from training_image.trainer import environments
 from training_image.trainer.errors import UsageError
 from training_image.trainer.native import NativeVecEnv
 
 
 def test_native_form_where_gymnasium_has_one() -> None:
-    assert isinstance(environments.make("CartPole-v1", {}, 4), NativeVecEnv)
-    assert isinstance(environments.make("Acrobot-v1", {}, 4), DummyVecEnv)
+    assert isinstance(environments.make(EnvironmentSection(id="CartPole-v1"), 4), NativeVecEnv)
+    assert isinstance(environments.make(EnvironmentSection(id="Acrobot-v1"), 4), DummyVecEnv)
 
 
 def test_native_steps_equal_single_ones() -> None:
     """Every episode, step for step, against Gymnasium's own single environment begun in the same state."""
-    native = environments.make("CartPole-v1", {}, 3)
+    native = environments.make(EnvironmentSection(id="CartPole-v1"), 3)
     native.seed(7)
     observations = np.asarray(native.reset())
     assert isinstance(native, NativeVecEnv)
@@ -50,7 +51,7 @@ def test_native_steps_equal_single_ones() -> None:
 
 
 def test_native_episodes_report_return_length_and_time_limit() -> None:
-    native = environments.make("CartPole-v0", {}, 2)
+    native = environments.make(EnvironmentSection(id="CartPole-v0"), 2)
     native.seed(3)
     observations = np.asarray(native.reset())
     episodes = []
@@ -70,7 +71,7 @@ def test_the_same_seed_gives_the_same_episodes() -> None:
     for name in ("CartPole-v1", "Acrobot-v1"):
         firsts = []
         for seed in (1, 1, 2):
-            environment = environments.make(name, {}, 2)
+            environment = environments.make(EnvironmentSection(id=name), 2)
             environment.seed(seed)
             firsts.append(np.asarray(environment.reset()))
         np.testing.assert_array_equal(firsts[0], firsts[1])
@@ -78,15 +79,15 @@ def test_the_same_seed_gives_the_same_episodes() -> None:
 
 
 def test_constructor_arguments_reach_the_environment() -> None:
-    penalised = environments.make("CartPole-v1", {"sutton_barto_reward": True}, 1)
+    penalised = environments.make(EnvironmentSection(id="CartPole-v1", kwargs={"sutton_barto_reward": True}), 1)
     penalised.reset()
     assert penalised.step(np.array([0]))[1][0] == 0
-    slippery = environments.make("FrozenLake-v1", {"map_name": "8x8"}, 1)
+    slippery = environments.make(EnvironmentSection(id="FrozenLake-v1", kwargs={"map_name": "8x8"}), 1)
     assert slippery.observation_space.n == 64  # type: ignore[attr-defined]
 
 
 def test_an_environment_without_a_time_limit_gets_one() -> None:
-    walk = environments.make("CliffWalking-v1", {}, 1)
+    walk = environments.make(EnvironmentSection(id="CliffWalking-v1"), 1)
     walk.reset()
     lengths = []
     for _ in range(environments.TIME_LIMIT):
@@ -98,7 +99,7 @@ def test_an_environment_without_a_time_limit_gets_one() -> None:
 
 def test_one_that_cannot_be_built_is_refused_with_the_reason() -> None:
     with pytest.raises(UsageError, match=r"FrozenLake-v1 cannot be built.*nowhere"):
-        environments.make("FrozenLake-v1", {"map_name": "nowhere"}, 1)
+        environments.make(EnvironmentSection(id="FrozenLake-v1", kwargs={"map_name": "nowhere"}), 1)
 
 
 class Grudge(gymnasium.Env[int, int]):
@@ -133,3 +134,22 @@ def test_valid_actions_are_those_of_the_last_observation() -> None:
     assert environment.action_masks().tolist() == [True, False]
     environment.reset()
     assert environment.action_masks().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("environment_id", ["CartPole-v1", "Pendulum-v1"])
+def test_frames_are_stacked_the_newest_last_and_forgotten_when_an_episode_ends(environment_id: str) -> None:
+    single, stacked = (
+        environments.make(EnvironmentSection(id=environment_id, frame_stack=frames), 2) for frames in (1, 3)
+    )
+    size = single.observation_space.shape[0]  # type: ignore[index]
+    for environment in (single, stacked):
+        environment.seed(3)
+    single.action_space.seed(3)
+    window = np.concatenate([np.zeros((2, 2 * size)), np.asarray(single.reset())], axis=1)
+    np.testing.assert_array_equal(np.asarray(stacked.reset()), window)
+    for _ in range(300):
+        actions = np.stack([single.action_space.sample() for _ in range(2)])
+        seen, _, dones, _ = single.step(actions)
+        window[dones] = 0
+        window = np.concatenate([window[:, size:], np.asarray(seen)], axis=1)
+        np.testing.assert_array_equal(np.asarray(stacked.step(actions)[0]), window)

@@ -9,6 +9,7 @@ import pytest
 
 from contract.algorithms import ALGORITHMS
 from contract.outcomes import ExitCode
+from contract.run import EnvironmentSection
 from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, fingerprint, run, small_plan
 from training_image.trainer import model, replay
 from training_image.trainer.evaluation import play
@@ -78,7 +79,7 @@ def test_resumed_after_a_kill_equals_uninterrupted(
 def test_the_exported_policy_acts_as_the_trained_one(trained: tuple[Any, Path]) -> None:
     plan, folder = trained
     read = model.read(LocalStorage(folder / "model"))
-    met = play(read.graph, plan.environment, {}, episodes=4, seed=2**32)
+    met = play(read.graph, EnvironmentSection(id=plan.environment), episodes=4, seed=2**32)
     exported = to_onnx(read.graph, read.observation_space)
     assert prove_equal(ServedPolicy(exported), read.graph, read.observation_space, met.observations) >= MIN_OBSERVATIONS
 
@@ -90,7 +91,7 @@ def test_the_exported_policy_acts_as_the_model_predicts(tmp_path: Path) -> None:
     from training_image.trainer.hyperparameters import resolve
 
     for algorithm, environment in (("sac", "Pendulum-v1"), ("td3", "Pendulum-v1"), ("tqc", "Pendulum-v1")):
-        made = environments.make(environment, {}, 1)
+        made = environments.make(EnvironmentSection(id=environment), 1)
         built = algorithms.build(algorithm, made, resolve(algorithm, environment, {"buffer_size": 10}), 3)
         observations = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
         expected, _ = built.predict(observations, deterministic=True)
@@ -99,7 +100,7 @@ def test_the_exported_policy_acts_as_the_model_predicts(tmp_path: Path) -> None:
         )
         assert np.abs(expected).max() > 0.05
     for algorithm in ("dqn", "qrdqn"):
-        made = environments.make("CartPole-v1", {}, 1)
+        made = environments.make(EnvironmentSection(id="CartPole-v1"), 1)
         built = algorithms.build(algorithm, made, resolve(algorithm, "CartPole-v1", {"buffer_size": 10}), 3)
         observations = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
         expected, _ = built.predict(observations, deterministic=True)

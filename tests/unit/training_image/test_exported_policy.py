@@ -18,7 +18,8 @@ from tests.unit.training_image.helpers import run, small_plan
 from training_image.trainer import model
 from training_image.trainer.errors import TrainingError, UsageError
 from training_image.trainer.export import to_onnx
-from training_image.trainer.graph import PolicyGraph, input_dtype
+from training_image.trainer.graph import PolicyGraph
+from training_image.trainer.observations import input_dtype
 from training_image.trainer.served import MIN_OBSERVATIONS, ServedPolicy, extreme_observations, prove_equal
 from training_image.trainer.state import capture_normaliser
 from training_image.trainer.storage import LocalStorage
@@ -69,7 +70,7 @@ def untrained(observation_space: Any, action_space: Any, *, normalised: bool = F
     with torch.no_grad():
         for weights in built.policy.parameters():
             weights.normal_(std=0.7)
-    return built, PolicyGraph(built.policy, tensors)
+    return built, PolicyGraph(built.policy, tensors, observation_space)
 
 
 def sampled(space: Any, count: int = 300) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from contract.run import EnvironmentSection
 from contract.verdict import Comparison
 from training_image.trainer.evaluation import Episodes, play
 from training_image.trainer.judging import (
@@ -181,7 +182,9 @@ def test_how_often_a_worse_an_equal_and_a_better_policy_are_promoted(
 
     def returns_of(policy: tuple[float, float]) -> Any:
         episodes = repetitions * count
-        played = play(Leaning(*policy), "CartPole-v1", {}, episodes=episodes, seed=seed, record=False)
+        played = play(
+            Leaning(*policy), EnvironmentSection(id="CartPole-v1"), episodes=episodes, seed=seed, record=False
+        )
         return played.returns.reshape(repetitions, count)
 
     champions = returns_of(champion)

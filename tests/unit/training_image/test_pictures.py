@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import NatureCNN
 
+from contract.run import EnvironmentSection
 from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, fingerprint, run, small_plan
 from training_image.trainer import model
 from training_image.trainer.evaluation import play
@@ -49,14 +50,17 @@ def _lamp() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "hyperparameters"),
+    ("algorithm", "frames", "hyperparameters"),
     [
-        ("ppo", {"n_envs": 2, "n_steps": 40, "batch_size": 40, "n_epochs": 2, "net_arch": [8]}),
-        ("dqn", {"buffer_size": 100, "learning_starts": 20, "train_freq": 8, "net_arch": [8]}),
+        ("ppo", 2, {"n_envs": 2, "n_steps": 40, "batch_size": 40, "n_epochs": 2, "net_arch": [8]}),
+        ("dqn", 1, {"buffer_size": 100, "learning_starts": 20, "train_freq": 8, "net_arch": [8]}),
     ],
 )
-def test_trained_resumed_exported_and_judged(algorithm: str, hyperparameters: dict[str, Any], tmp_path: Path) -> None:
-    plan = small_plan("Lamp-v0", algorithm=algorithm, timesteps=320, **hyperparameters)
+def test_trained_resumed_exported_and_judged(
+    algorithm: str, frames: int, hyperparameters: dict[str, Any], tmp_path: Path
+) -> None:
+    stack = {"environment": {"frame_stack": frames}}
+    plan = small_plan("Lamp-v0", sections=stack, algorithm=algorithm, timesteps=320, **hyperparameters)
     reporter = Recorder()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -68,10 +72,11 @@ def test_trained_resumed_exported_and_judged(algorithm: str, hyperparameters: di
     assert any("observations are pictures" in line for line in reporter.lines)
 
     read = model.read(LocalStorage(tmp_path / "whole" / "model"))
-    assert read.observation_space.shape == (36, 40, 3)
+    assert read.observation_space.shape == (36, 40, 3 * frames)
     assert any(isinstance(part, NatureCNN) for part in read.graph.modules())
-    met = play(read.graph, "Lamp-v0", {}, episodes=4, seed=2**32)
-    assert met.observations.shape[1:] == (36, 40, 3)
+    met = play(read.graph, plan.specification.environment, episodes=4, seed=2**32)
+    assert isinstance(met.observations, np.ndarray)
+    assert met.observations.shape[1:] == (36, 40, 3 * frames)
     served = ServedPolicy(to_onnx(read.graph, read.observation_space))
     assert prove_equal(served, read.graph, read.observation_space, met.observations) >= MIN_OBSERVATIONS
 
@@ -94,4 +99,4 @@ def test_what_is_seen_is_learnt(tmp_path: Path) -> None:
     )
     run(plan, tmp_path)
     read = model.read(LocalStorage(tmp_path / "model"))
-    assert play(read.graph, "Lamp-v0", {}, episodes=8, seed=2**32).returns.mean() >= 19
+    assert play(read.graph, EnvironmentSection(id="Lamp-v0"), episodes=8, seed=2**32).returns.mean() >= 19

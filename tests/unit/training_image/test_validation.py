@@ -14,6 +14,7 @@ from contract.episodes import EpisodesDocument
 from contract.events import decode
 from contract.outcomes import ExitCode
 from contract.policy import Golden
+from contract.run import EnvironmentSection
 from contract.verdict import Verdict
 from tests.unit.training_image.helpers import SMALL, Recorder, write_run
 from training_image import train_rl, validate_rl
@@ -219,7 +220,7 @@ def test_every_policy_plays_the_same_episodes(environment: str, monkeypatch: pyt
 
     monkeypatch.setattr(environments, "make", recording)
     for action in (0, 1):
-        play(Always(action), environment, {}, episodes=150, seed=HELD_OUT_SEEDS)
+        play(Always(action), EnvironmentSection(id=environment), episodes=150, seed=HELD_OUT_SEEDS)
     first, second, first_again, second_again = starts
     np.testing.assert_array_equal(first, first_again)
     np.testing.assert_array_equal(second, second_again)
@@ -227,28 +228,31 @@ def test_every_policy_plays_the_same_episodes(environment: str, monkeypatch: pyt
 
 
 def test_results_are_in_the_order_of_the_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = [play(Always(1), "CartPole-v1", {}, episodes=1, seed=HELD_OUT_SEEDS + number) for number in range(3)]
+    alone = [
+        play(Always(1), EnvironmentSection(id="CartPole-v1"), episodes=1, seed=HELD_OUT_SEEDS + number)
+        for number in range(3)
+    ]
     monkeypatch.setattr("training_image.trainer.evaluation.MOST_COPIES", 1)
-    together = play(Always(1), "CartPole-v1", {}, episodes=3, seed=HELD_OUT_SEEDS)
+    together = play(Always(1), EnvironmentSection(id="CartPole-v1"), episodes=3, seed=HELD_OUT_SEEDS)
     assert together.returns.tolist() == [episodes.returns[0] for episodes in alone]
     assert len(set(together.returns)) > 1
     assert not together.truncated.any()
 
 
 def test_an_episode_cut_by_the_clock_is_told_apart() -> None:
-    assert play(Always(1), "MountainCar-v0", {}, episodes=2, seed=HELD_OUT_SEEDS).truncated.all()
+    assert play(Always(1), EnvironmentSection(id="MountainCar-v0"), episodes=2, seed=HELD_OUT_SEEDS).truncated.all()
 
 
 @pytest.mark.parametrize("episodes", [2, 7, 150])
 def test_exactly_as_many_episodes_as_asked_are_played(episodes: int, validated: Path) -> None:
     policy = read(LocalStorage(validated / "seed-1" / "model"))
-    played = play(policy.graph, "CartPole-v0", {}, episodes=episodes, seed=HELD_OUT_SEEDS)
+    played = play(policy.graph, EnvironmentSection(id="CartPole-v0"), episodes=episodes, seed=HELD_OUT_SEEDS)
     assert len(played.returns) == len(played.lengths) == episodes
     assert (played.returns == played.lengths).all()  # CartPole gives 1 a step
     assert len(played.observations) == played.lengths.sum() or len(played.observations) <= MOST_OBSERVATIONS
-    again = play(policy.graph, "CartPole-v0", {}, episodes=episodes, seed=HELD_OUT_SEEDS)
+    again = play(policy.graph, EnvironmentSection(id="CartPole-v0"), episodes=episodes, seed=HELD_OUT_SEEDS)
     np.testing.assert_array_equal(played.returns, again.returns)
-    other = play(policy.graph, "CartPole-v0", {}, episodes=episodes, seed=HELD_OUT_SEEDS + 500)
+    other = play(policy.graph, EnvironmentSection(id="CartPole-v0"), episodes=episodes, seed=HELD_OUT_SEEDS + 500)
     assert not np.array_equal(played.observations[0], other.observations[0])
 
 

@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from training_image.trainer.fast.actions import Actions, actions_of
 from training_image.trainer.fast.network import Floats, Network, linear_layers
+from training_image.trainer.observations import Batch
 from training_image.trainer.optimiser import EagerAdam
 
 
@@ -86,10 +87,10 @@ class FastPPO(PPO):
             self._actions = actions_of(self.action_space, self._network)
         return self._network
 
-    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def act(self, observations: Batch) -> npt.NDArray[Any]:
         """Deterministic actions for observations as the environment gives them, normalised here if training is."""
         if normaliser := self.get_vec_normalize_env():
-            observations = normaliser.normalize_obs(observations)  # type: ignore[assignment]
+            observations = normaliser.normalize_obs(observations)
         scores = self._bound().scores(_flat(observations))
         return self._actions.best(scores)
 
