@@ -107,6 +107,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_apply_jsonata_template",
         "_apply_output_path",
         "_apply_state_assign",
+        "_describe_execution",
         "_emit_execution_status_event",
         "_execute_choice",
         "_execute_map",
@@ -133,6 +134,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_stop_execution",
         "_task_tokens",
         "_validate_definition_jsonata",
+        "handle_request",
     ),
 }
 

@@ -1,10 +1,12 @@
-"""Step Functions: Batch and SageMaker tasks, stopping for real, time limits, metrics, and a full history.
+"""Step Functions: Batch and SageMaker tasks, stopping for real, redrive, time limits, metrics, and a full history.
 
 ministack interprets the states; this module replaces its walk through them.
 https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html
 """
 
 import contextlib
+import contextvars
+import copy
 import datetime
 import json
 import threading
@@ -12,13 +14,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextvars import copy_context
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from embedded_aws import hooks, scopes
+from embedded_aws import bookmarks, hooks, scopes
 from embedded_aws.batch import Batch, BatchError
+from embedded_aws.bookmarks import Bookmark
 from embedded_aws.casing import lower_first, upper_first
 from embedded_aws.clients import s3
 from embedded_aws.settings import Settings
@@ -32,7 +35,22 @@ _METRICS = {
     "TIMED_OUT": "ExecutionsTimedOut",
     "ABORTED": "ExecutionsAborted",
 }
+_REDRIVABLE = ("FAILED", "TIMED_OUT", "ABORTED")
 _State = dict[str, Any]
+_Response = tuple[int, dict[str, str], bytes]
+
+
+@dataclass
+class _Redrives:
+    """How often an execution was redriven."""
+
+    definition: str
+    """What its machine was when it began: a redrive keeps it."""
+    count: int = 0
+    at: str = ""
+    token: str | None = None
+    walk: threading.Event = field(default_factory=threading.Event)
+    """Set while no thread walks through its states."""
 
 
 class StepFunctions:
@@ -42,6 +60,8 @@ class StepFunctions:
         self._settings = settings
         self._batch = batch
         self._scopes: dict[str, scopes.Scope] = {}
+        self._bookmarks: dict[str, Bookmark] = {}
+        self._redrives: dict[str, _Redrives] = {}
         self._history = threading.Lock()
         self.error: Any = hooks.private(_MODULE, "_ExecutionError")
         self._states = {
@@ -71,6 +91,7 @@ class StepFunctions:
             "_add_event": self._add_event,
             "_apply_state_assign": self._assign,
             "_run_execution": self._run_execution,
+            "_emit_execution_status_event": self._tell,
             "_run_sub_machine": self._run_branch,
             "_scaled_sleep": self._sleep,
             "_invoke_resource_with_timeout": self._invoke_with_timeout,
@@ -81,21 +102,24 @@ class StepFunctions:
         self._evaluate_parallel(hooks.private(_MODULE, "_run_parallel_branches"))
         self._scope_branches("_run_parallel_branches", "Parallel")
         self._answer_sdk_calls(hooks.private(_MODULE, "_invoke_aws_sdk_integration"))
-        self._publish_metrics(hooks.private(_MODULE, "_emit_execution_status_event"))
+        self._answer_redrives(hooks.private(_MODULE, "handle_request"))
 
     # --- the walk -----------------------------------------------------------------------------------------------------
 
     def _run_execution(self, execution_arn: str) -> None:
         """Take an execution from its first state to its end."""
         execution = hooks.private(_MODULE, "_executions")[execution_arn]
-        machine = hooks.private(_MODULE, "_state_machines").get(execution["stateMachineArn"])
+        machine = hooks.private(_MODULE, "_state_machines")[execution["stateMachineArn"]]
         scope = scopes.Scope(execution)
         self._scopes[execution_arn] = scope
         scopes.enter(scope)
         if execution["status"] != "RUNNING":
             scope.cancel()
+        bookmark = self._bookmarks.setdefault(execution_arn, Bookmark())
+        redrives = self._known(execution)
+        redrives.walk.clear()
         try:
-            definition = json.loads(machine["definition"])
+            definition = json.loads(redrives.definition)
             start = json.loads(execution["input"])
             context = {
                 "QueryLanguage": definition.get("QueryLanguage", "JSONPath"),
@@ -105,28 +129,39 @@ class StepFunctions:
                     "Name": execution["name"],
                     "RoleArn": machine["roleArn"],
                     "StartTime": execution["startDate"],
-                    "RedriveCount": 0,
+                    "RedriveCount": redrives.count,
+                    **({"RedriveTime": redrives.at} if redrives.at else {}),
                 },
                 "StateMachine": {"Id": execution["stateMachineArn"], "Name": machine["name"]},
                 "variables": {},
             }
             with self._time_limit(definition.get("TimeoutSeconds"), execution, scope):
-                output = self._walk(definition, start, execution, context)
+                output = self._walk(definition, start, execution, context, bookmark)
         except scopes.Cancelled:
             return
         except self.error as error:
-            self._end(execution, "FAILED", error=error.error, cause=error.cause)
+            if not scope.cancelled:  # it was ended, and may have been redriven since
+                self._end(execution, "FAILED", error=error.error, cause=error.cause)
         except Exception as error:
-            self._end(execution, "FAILED", error="States.Runtime", cause=f"{type(error).__name__}: {error}")
+            if not scope.cancelled:
+                self._end(execution, "FAILED", error="States.Runtime", cause=f"{type(error).__name__}: {error}")
         else:
             self._end(execution, "SUCCEEDED", output=json.dumps(output))
         finally:
             self._scopes.pop(execution_arn, None)
+            redrives.walk.set()
 
-    def _walk(self, machine: _State, data: Any, execution: _State, context: _State) -> Any:
+    def _walk(self, machine: _State, data: Any, execution: _State, context: _State, bookmark: Bookmark) -> Any:
         """Run the states of a machine or a branch; the result is the output of its last state."""
+        with bookmarks.held(bookmark):
+            return self._walk_on(machine, data, execution, context, bookmark)
+
+    def _walk_on(self, machine: _State, data: Any, execution: _State, context: _State, bookmark: Bookmark) -> Any:
         scope = scopes.current()
         name = machine.get("StartAt")
+        if bookmark.is_redriven:
+            name, data = bookmark.state, bookmark.data
+            context["variables"] = dict(bookmark.variables)
         while name:
             if scope:
                 scope.check()
@@ -134,13 +169,19 @@ class StepFunctions:
             if state is None:
                 raise self.error("States.Runtime", f"The state '{name}' does not exist")
             kind = state["Type"]
+            if not bookmark.is_redriven:
+                bookmark.enter(name, data, context["variables"])
+            bookmark.is_redriven = bookmark.is_redriven and kind in ("Map", "Parallel")
             context["State"] = {"Name": name, "EnteredTime": _timestamp(), "RetryCount": 0}
             self._event(execution, f"{kind}StateEntered", "stateEntered", name=name, input=_dumped(data))
             if kind == "Fail":
                 raise self.error(*hooks.private(_MODULE, "_fail_state_error")(state, data, context))
             data, following = self._run_state(kind, state, data, execution, context)
+            if scope:
+                scope.check()
             text = _dumped(data)
             if len(text.encode()) > _PAYLOAD_LIMIT:
+                bookmark.branches.clear()  # a redrive runs all of them again
                 raise self.error(
                     "States.DataLimitExceeded",
                     f"The state/task '{name}' returned a result with a size exceeding the maximum number of bytes "
@@ -184,11 +225,14 @@ class StepFunctions:
         scope = scopes.current()
         position = context["Map"]["Item"]["Index"] if scope and scope.kind == "Map" else None
         iteration = {"name": context["State"]["Name"], "index": position}
+        bookmark = bookmarks.current().branch(start, position)
+        if bookmark.is_finished:
+            return copy.deepcopy(bookmark.output)  # in the attempt before
         context = {**context, "variables": dict(context["variables"])}  # branches do not see each other's
         if position is not None:
             self._event(execution, "MapIterationStarted", "mapIterationStarted", **iteration)
         try:
-            output = self._walk({"States": states, "StartAt": start}, data, execution, context)
+            output = self._walk({"States": states, "StartAt": start}, data, execution, context, bookmark)
         except scopes.Cancelled:
             return None  # Whoever cancelled decides how the state ends.
         except Exception:
@@ -199,6 +243,7 @@ class StepFunctions:
             raise
         if position is not None:
             self._event(execution, "MapIterationSucceeded", "mapIterationSucceeded", **iteration)
+        bookmark.is_finished, bookmark.output = True, copy.deepcopy(output)
         return output
 
     def _scope_branches(self, name: str, kind: str) -> None:
@@ -206,6 +251,7 @@ class StepFunctions:
 
         def run_in_scope(state: _State, data: Any, execution: _State, context: _State) -> Any:
             self._event(execution, f"{kind}StateStarted", f"{kind.lower()}StateStarted")
+            bookmarks.current().begin_branches()
             outer = scopes.current()
             if outer is None:
                 return run(state, data, execution, context)
@@ -263,7 +309,7 @@ class StepFunctions:
             execution.update(status=status, stopDate=_timestamp(), **details)
         kind = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "TIMED_OUT": "TimedOut"}[status]
         self._event(execution, f"Execution{kind}", f"execution{kind}", **details)
-        hooks.private(_MODULE, "_emit_execution_status_event")(execution)
+        self._tell(execution)
 
     @contextlib.contextmanager
     def _time_limit(self, seconds: float | None, execution: _State, scope: scopes.Scope) -> Iterator[None]:
@@ -294,16 +340,78 @@ class StepFunctions:
 
         hooks.replace(_MODULE, "_stop_execution", stop_execution)
 
-    def _publish_metrics(self, emit: Callable[[_State], None]) -> None:
-        def emit_with_metrics(execution: _State) -> None:
-            emit(execution)
-            machine = {"StateMachineArn": execution["stateMachineArn"]}
-            hooks.put_metric("AWS/States", _METRICS[execution["status"]], 1, "Count", machine)
-            if execution.get("stopDate"):
-                took = _moment(execution["stopDate"]) - _moment(execution["startDate"])
-                hooks.put_metric("AWS/States", "ExecutionTime", took.total_seconds() * 1000, "Milliseconds", machine)
+    def _tell(self, execution: _State) -> None:
+        """Publish a change of an execution's status, as an event and as metrics.
 
-        hooks.replace(_MODULE, "_emit_execution_status_event", emit_with_metrics)
+        https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+        """
+        redrives = self._redrives.get(execution["executionArn"])
+        if not execution.get("sync"):
+            detail = _status_change(execution, redrives)
+            hooks.put_event("aws.states", "Step Functions Execution Status Change", detail, [execution["executionArn"]])
+        if execution["status"] == "RUNNING" and redrives:
+            return  # it counts once as started
+        machine = {"StateMachineArn": execution["stateMachineArn"]}
+        hooks.put_metric("AWS/States", _METRICS[execution["status"]], 1, "Count", machine)
+        if execution.get("stopDate"):
+            took = _moment(execution["stopDate"]) - _moment(execution["startDate"])
+            hooks.put_metric("AWS/States", "ExecutionTime", took.total_seconds() * 1000, "Milliseconds", machine)
+
+    # --- redrive ------------------------------------------------------------------------------------------------------
+
+    def _answer_redrives(self, handle: Callable[..., Any]) -> None:
+        """RedriveExecution, which ministack lacks, and what DescribeExecution says of it."""
+
+        async def handle_request(method: str, path: str, headers: dict[str, str], body: bytes, query: Any) -> Any:
+            if headers.get("x-amz-target", "").endswith(".RedriveExecution"):
+                return self._redrive(json.loads(body))
+            return await handle(method, path, headers, body, query)
+
+        describe = hooks.private(_MODULE, "_describe_execution")
+
+        def describe_execution(request: _State) -> _Response:
+            status, headers, body = describe(request)
+            if status != 200:
+                return status, headers, body
+            document = json.loads(body)
+            document.update(_redrive_state(document, self._redrives.get(document["executionArn"])))
+            return status, headers, json.dumps(document).encode()
+
+        hooks.replace(_MODULE, "handle_request", handle_request)
+        hooks.replace(_MODULE, "_describe_execution", describe_execution)
+
+    def _known(self, execution: _State) -> "_Redrives":
+        machine = hooks.private(_MODULE, "_state_machines")[execution["stateMachineArn"]]
+        return self._redrives.setdefault(execution["executionArn"], _Redrives(definition=machine["definition"]))
+
+    def _redrive(self, request: _State) -> _Response:
+        """Go on with an execution that did not succeed, from the step that did not.
+
+        https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html
+        """
+        arn = request.get("executionArn", "")
+        execution = hooks.private(_MODULE, "_executions").get(arn)
+        if execution is None:
+            return _refused("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+        redrives = self._known(execution)
+        token = request.get("clientToken")
+        with self._history:
+            if token and token == redrives.token:
+                return _answered({"redriveDate": _moment(redrives.at).timestamp()})
+            if execution["status"] not in _REDRIVABLE:
+                return _refused("ExecutionNotRedrivable", f"Execution is {execution['status']} and cannot be redriven")
+            execution.update(status="RUNNING", stopDate=None, output=None, error=None, cause=None)
+            redrives.count, redrives.at, redrives.token = redrives.count + 1, _timestamp(), token
+        self._event(execution, "ExecutionRedriven", "executionRedriven", redriveCount=redrives.count)
+        self._tell(execution)
+
+        def go_on() -> None:
+            redrives.walk.wait()  # of an aborted execution a step may still be at its end
+            self._bookmarks[arn].redrive()
+            self._run_execution(arn)
+
+        threading.Thread(target=contextvars.copy_context().run, args=(go_on,), daemon=True).start()
+        return _answered({"redriveDate": _moment(redrives.at).timestamp()})
 
     # --- the history --------------------------------------------------------------------------------------------------
 
@@ -342,10 +450,10 @@ class StepFunctions:
         pool = ThreadPoolExecutor(max_workers=1)
         try:
             if outer is None:
-                return pool.submit(copy_context().run, invoke, resource, arguments).result(seconds)
+                return pool.submit(contextvars.copy_context().run, invoke, resource, arguments).result(seconds)
             with outer.child("Task") as inner:
                 try:
-                    return pool.submit(copy_context().run, invoke, resource, arguments).result(seconds)
+                    return pool.submit(contextvars.copy_context().run, invoke, resource, arguments).result(seconds)
                 except FutureTimeoutError:
                     inner.cancel()
                     raise
@@ -427,6 +535,46 @@ class StepFunctions:
         if "Body" in answer:
             answer["Body"] = answer["Body"].read().decode("utf-8")
         return {key: _dated(value) for key, value in answer.items()}
+
+
+def _status_change(execution: _State, redrives: _Redrives | None) -> _State:
+    """The detail of a "Step Functions Execution Status Change"."""
+    shown = {name: execution.get(name) for name in ("executionArn", "stateMachineArn", "name", "status", "input")}
+    over = execution["status"] in _REDRIVABLE
+    state = _redrive_state(execution, redrives)
+    at = state.pop("redriveDate", None)
+    return {
+        **shown,
+        "startDate": round(_moment(execution["startDate"]).timestamp() * 1000),
+        "stopDate": round(_moment(execution["stopDate"]).timestamp() * 1000) if execution.get("stopDate") else None,
+        "inputDetails": {"included": True},
+        "output": execution.get("output") if execution["status"] == "SUCCEEDED" else None,
+        "error": execution.get("error") if over else None,
+        "cause": execution.get("cause") if over else None,
+        "redriveDate": None if at is None else round(at * 1000),
+        **state,
+    }
+
+
+def _redrive_state(execution: _State, redrives: _Redrives | None) -> _State:
+    """What is said of redrives wherever an execution is described."""
+    status = execution["status"]
+    redrivable = status in _REDRIVABLE
+    return {
+        "redriveCount": redrives.count if redrives else 0,
+        **({"redriveDate": _moment(redrives.at).timestamp()} if redrives and redrives.at else {}),
+        "redriveStatus": "REDRIVABLE" if redrivable else "NOT_REDRIVABLE",
+        **({} if redrivable else {"redriveStatusReason": f"Execution is {status} and cannot be redriven"}),
+    }
+
+
+def _answered(document: _State) -> _Response:
+    return 200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(document).encode()
+
+
+def _refused(error: str, message: str) -> _Response:
+    body = json.dumps({"__type": error, "message": message}).encode()
+    return 400, {"Content-Type": "application/x-amz-json-1.0", "x-amzn-errortype": error}, body
 
 
 def _dated(value: Any) -> Any:
