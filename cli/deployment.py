@@ -43,6 +43,24 @@ _ROOMS = ("storage", "pipeline", "api")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """An AWS, of this machine or of an account, and the stage that is meant there, deployed or not."""
+
+    stage: str
+    session: "boto3.Session"
+    endpoint_url: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lives on this machine, where nothing is far away and nobody counts the calls."""
+        return _is_local(self.endpoint_url)
+
+    def client(self, service: str, *, region: str | None = None) -> Any:
+        """A client of a service there."""
+        return _client(self.session, service, self.endpoint_url, region)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deployment:
     """A deployed pipeline and the AWS clients to reach it."""
 
@@ -113,19 +131,32 @@ def find(
     Raises:
         CliError: there is none, with the command that makes one.
     """
-    import boto3
-
     environment = os.environ if environment is None else environment
     if any(environment.get(name) for name in VARIABLES):
-        return _from_environment(environment, stage, boto3.Session())
+        return _from_environment(environment, stage, _session())
+    place = find_place(stage, environment=environment, folder=folder)
+    return _from_outputs(place.stage, place.session, place.endpoint_url)
+
+
+def find_place(
+    stage: str | None = None, *, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Place:
+    """The AWS and the stage that a command means, whether the stage is deployed or not.
+
+    As `find`, but of the variables `RLPIPE_*` it only takes the stage that the state machine is named after.
+    """
+    environment = os.environ if environment is None else environment
     endpoint_url = environment.get("AWS_ENDPOINT_URL") or None
+    named = re.search(r":stateMachine:rlpipe-([a-z0-9]+)-", environment.get("RLPIPE_STATE_MACHINE_ARN", ""))
+    if stage is None and named:
+        return Place(stage=named[1], session=_session(), endpoint_url=endpoint_url)
     if stage is None and not environment.get("AWS_PROFILE"):
         record = running_instance(state_folder(environment, folder or Path.cwd()))
         if record is not None:
-            return _from_outputs(LOCAL_STAGE, _local_session(), record["endpoint_url"])
+            return Place(stage=LOCAL_STAGE, session=_local_session(), endpoint_url=record["endpoint_url"])
         if _is_local(endpoint_url):
-            return _from_outputs(LOCAL_STAGE, boto3.Session(), endpoint_url)
-    return _from_outputs(stage or DEFAULT_STAGE, boto3.Session(), endpoint_url)
+            return Place(stage=LOCAL_STAGE, session=_session(), endpoint_url=endpoint_url)
+    return Place(stage=stage or DEFAULT_STAGE, session=_session(), endpoint_url=endpoint_url)
 
 
 def state_folder(environment: Mapping[str, str], folder: Path) -> Path:
@@ -189,7 +220,7 @@ def _from_outputs(stage: str, session: "boto3.Session", endpoint_url: str | None
         input_bucket=outputs["InputBucketName"],
         artifacts_bucket=outputs["ArtifactsBucketName"],
         state_machine_arn=outputs["StateMachineArn"],
-        api_url=_reachable(outputs["ApiUrl"], endpoint_url),
+        api_url=reachable(outputs["ApiUrl"], endpoint_url),
         session=session,
         endpoint_url=endpoint_url,
     )
@@ -207,7 +238,7 @@ def _outputs_of(cloudformation: "CloudFormationClient", stack: str) -> dict[str,
     return {output["OutputKey"]: output["OutputValue"] for output in found[0].get("Outputs", [])}
 
 
-def _reachable(api_url: str, endpoint_url: str | None) -> str:
+def reachable(api_url: str, endpoint_url: str | None) -> str:
     """An API's URL; of this machine's AWS in the form that is reached without a name server."""
     api = re.fullmatch(r"https://([a-z0-9]+)\.execute-api\.[^/]+/(\w+)/?", api_url)
     return f"{endpoint_url}/_aws/execute-api/{api[1]}/{api[2]}" if api and _is_local(endpoint_url) else api_url
@@ -227,6 +258,12 @@ def _not_deployed(stage: str, place: str, missing: list[str]) -> CliError:
     )
 
 
+def _session() -> "boto3.Session":
+    import boto3
+
+    return boto3.Session()
+
+
 def _local_session() -> "boto3.Session":
     import boto3
 
@@ -239,7 +276,7 @@ def _is_local(endpoint_url: str | None) -> bool:
     return urlsplit(endpoint_url or "").hostname in ("127.0.0.1", "localhost", "::1")
 
 
-def _client(session: "boto3.Session", service: str, endpoint_url: str | None) -> Any:
+def _client(session: "boto3.Session", service: str, endpoint_url: str | None, region: str | None = None) -> Any:
     from botocore.config import Config
 
     config = Config(
@@ -252,4 +289,4 @@ def _client(session: "boto3.Session", service: str, endpoint_url: str | None) ->
         retries: Any = {"total_max_attempts": 1}
         config = config.merge(Config(s3={"addressing_style": "path"}, proxies={}, retries=retries))
     make: Any = session.client
-    return make(service, endpoint_url=endpoint_url, config=config)
+    return make(service, endpoint_url=endpoint_url, config=config, **({"region_name": region} if region else {}))

@@ -40,7 +40,13 @@ class LogLine:
 
 def queues(deployment: Deployment) -> list[str]:
     """The ARNs of the queues that the pipeline submits to, as its own definition names them."""
-    definition = deployment.states.describe_state_machine(stateMachineArn=deployment.state_machine_arn)["definition"]
+    return queues_in(
+        deployment.states.describe_state_machine(stateMachineArn=deployment.state_machine_arn)["definition"]
+    )
+
+
+def queues_in(definition: str) -> list[str]:
+    """The ARNs of the queues that a state machine's definition names."""
     return sorted(set(_QUEUE.findall(definition)))
 
 

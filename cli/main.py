@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from cli import output
-from cli.commands import control, local, policies, predict, run_file, runs, ui
+from cli.commands import control, doctor, local, policies, predict, run_file, runs, ui
 from cli.errors import CliError, explain
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Control": (control.pause, control.resume, control.stop, control.approve, control.reject),
     "Policies": (predict.predict,),
     "In the browser": (ui.ui,),
+    "Stage": (doctor.doctor,),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:

@@ -29,7 +29,7 @@ class Said:
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeAws:
     """An account in memory, with the pipeline deployed; the folder is empty and no time passes."""
     fake = FakeAws()
-    monkeypatch.setattr(deployment, "_client", lambda _session, service, _url: fake.client(service))
+    monkeypatch.setattr(deployment, "_client", lambda _session, service, *_: fake.client(service))
     monkeypatch.setattr(Api, "request", lambda _self, *args, **more: fake.request(*args, **more))
     monkeypatch.setattr(watch, "wait", lambda _seconds: None)
     monkeypatch.setattr(control, "wait", lambda _seconds: None)
