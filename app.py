@@ -51,6 +51,7 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         artifacts_bucket=storage.artifacts_bucket,
         run_table=runs.table,
         state_machine=pipeline.state_machine,
+        state_machine_name=pipeline.state_machine_name,
         job_log_group=pipeline.job_log_group,
         job_queues=[queue for pool in (compute.cpu, compute.gpu) for queue in (pool.queue, pool.spot_queue)],
     )

@@ -45,8 +45,10 @@ _NEXT_STEPS = {
     "lower validation.min_return.",
     Outcome.STOPPED: "`rlpipe submit PATH` starts a new run.",
     Outcome.LIMIT: "Raise limits.max_hours or limits.max_cost_usd and submit it again.",
-    Outcome.ROLLED_BACK: "`rlpipe report {run}` shows what was validated; the endpoint's log says what it answered.",
-    Outcome.FAILED: "`rlpipe logs {run}` shows everything that its jobs wrote.",
+    Outcome.ROLLED_BACK: "`rlpipe report {run}` shows what was validated; the endpoint's log says what it answered. "
+    "Once the cause is gone, `rlpipe resume {run}` deploys it again.",
+    Outcome.FAILED: "`rlpipe logs {run}` shows everything that its jobs wrote; once the cause is gone, "
+    "`rlpipe resume {run}` goes on from the step that failed.",
 }
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STAGES = {
     "Prepare": ("Prepare", "IsValid", "Invalid"),
     "Train": ("Train", "TrainSeed", "SeedNotTrained", "IsTrained"),
-    "Pause": ("Pause", "GiveUpPause", "Resume", "WhereItWas"),
+    "Pause": ("Pause", "GiveUpPause"),
     "Validate": ("EnterValidating", "Validate", "ReadVerdict", "IsGoodEnough"),
     "Register": ("Register", "IsDeployed"),
     "Approve": ("AskForApproval", "WaitForApproval", "GiveUpApproval", "Approve", "Reject"),
@@ -36,7 +36,7 @@ STAGES = {
 }
 """The stages in their order, and the states of the state machine that each is made of."""
 
-BETWEEN = ("Begin", "ReadWish", "WhatIsWished", "Finish", "HasSucceeded", "Succeeded", "NotSucceeded")
+BETWEEN = ("Begin", "ReadWish", "WhatIsWished", "Resume", "WhereItWas", "Finish", "GoesOn", "Succeeded")
 """States that belong to no stage: they begin and end every run, or ask what becomes of it."""
 
 _STAGE_OF = {state: stage for stage, states in STAGES.items() for state in states}

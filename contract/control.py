@@ -27,7 +27,8 @@ class Command(StrEnum):
 
 _MEANINGS = {
     Command.PAUSE: "Checkpoint the run and free its instances until it is resumed.",
-    Command.RESUME: "Go on with a paused run from its checkpoints.",
+    Command.RESUME: "Go on with a paused run from its checkpoints, or with one that failed or was rolled back from "
+    "the step where that happened.",
     Command.STOP: "End the run; its checkpoints are kept.",
     Command.APPROVE: "Deploy the policy that waits for approval.",
     Command.REJECT: "Keep the policy that waits for approval and do not deploy it.",
@@ -58,11 +59,13 @@ COMMANDS: dict[tuple[State, Command | None], frozenset[Command]] = {
     (Phase.PAUSED, None): frozenset({Command.RESUME, Command.STOP}),
     (Phase.PAUSED, Command.RESUME): _LAST_WORD,
     (Phase.AWAITING_APPROVAL, None): frozenset({Command.APPROVE, Command.REJECT, Command.STOP}),
+    (Outcome.FAILED, None): frozenset({Command.RESUME}),
+    (Outcome.ROLLED_BACK, None): frozenset({Command.RESUME}),
 }
 """The commands that change something, by state and wish. Where there is no entry, none does: a deployment is
 finished once it is begun, since half of one serves nobody."""
 
-STEPS: dict[Phase, frozenset[State]] = {
+STEPS: dict[State, frozenset[State]] = {
     Phase.TRAINING: frozenset({Phase.VALIDATING, Phase.PAUSED, Outcome.LIMIT}),
     Phase.VALIDATING: frozenset(
         {Phase.AWAITING_APPROVAL, Phase.DEPLOYING, Phase.PAUSED, Outcome.SUCCEEDED, Outcome.REJECTED}
@@ -70,8 +73,11 @@ STEPS: dict[Phase, frozenset[State]] = {
     Phase.PAUSED: frozenset({Phase.TRAINING, Phase.VALIDATING}),
     Phase.AWAITING_APPROVAL: frozenset({Phase.DEPLOYING, Outcome.REJECTED}),
     Phase.DEPLOYING: frozenset({Outcome.SUCCEEDED, Outcome.ROLLED_BACK}),
+    Outcome.FAILED: frozenset({Phase.TRAINING, Phase.VALIDATING, Phase.DEPLOYING}),
+    Outcome.ROLLED_BACK: frozenset({Phase.DEPLOYING}),
 }
-"""Where the pipeline may take a run from each phase, besides `ANYWHERE`."""
+"""Where the pipeline may take a run from each state, besides `ANYWHERE`. Of two ends a run goes on when it is resumed;
+every other one is final."""
 
 ANYWHERE: frozenset[State] = frozenset({Outcome.STOPPED, Outcome.FAILED})
 """Ends that a run may come to from every phase: an execution may be aborted, and anything may break."""
@@ -90,9 +96,9 @@ def is_repeated(state: State, wish: Command | None, command: Command) -> bool:
     return wish is command or (wish is None and _ALREADY.get(command) is state)
 
 
-def may_step(before: Phase, after: State) -> bool:
+def may_step(before: State, after: State) -> bool:
     """Whether the pipeline may take a run from one state to another."""
-    return after in STEPS[before] | ANYWHERE
+    return after in STEPS.get(before, frozenset()) | (ANYWHERE if isinstance(before, Phase) else frozenset())
 
 
 def state_of(name: str) -> State:

@@ -38,12 +38,19 @@ class ApiStack(RoomStack):
         artifacts_bucket: s3.IBucket,
         run_table: dynamodb.ITable,
         state_machine: sfn.IStateMachine,
+        state_machine_name: str,
         job_log_group: logs.ILogGroup,
         job_queues: list[batch.IJobQueue],
     ) -> None:
         super().__init__(scope, "api", settings=settings, description="The HTTP API and the function behind it.")
         self._settings = settings
         dead = dead_letters(self, "ControlDeadLetters")
+        executions = self.format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{state_machine_name}:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
         self._function = Function(
             self,
             "Control",
@@ -55,6 +62,7 @@ class ApiStack(RoomStack):
                 "INPUT_BUCKET": input_bucket.bucket_name,
                 "ARTIFACTS_BUCKET": artifacts_bucket.bucket_name,
                 "JOB_LOG_GROUP": job_log_group.log_group_name,
+                "STATE_MACHINE_ARN": state_machine.state_machine_arn,
             },
             timeout=29,  # API Gateway waits no longer
             dead_letters=dead,
@@ -63,6 +71,7 @@ class ApiStack(RoomStack):
             (["dynamodb:GetItem", "dynamodb:UpdateItem"], run_table.table_arn),
             (["dynamodb:Query"], f"{run_table.table_arn}/index/{NEWEST_FIRST}"),
             (["states:SendTaskSuccess"], state_machine.state_machine_arn),
+            (["states:DescribeExecution", "states:RedriveExecution"], executions),
             (["batch:TerminateJob"], self.format_arn(service="batch", resource="job", resource_name="*")),
             (["logs:GetLogEvents"], job_log_group.log_group_arn),
             (["s3:PutObject"], input_bucket.arn_for_objects(f"*/{RUN_FILE}")),

@@ -60,11 +60,14 @@ class EventsStack(RoomStack):
         events.Rule(
             self,
             "ExecutionEndedFromOutside",
-            description="An execution was aborted or timed out, so its own last states never ran.",
+            description="An execution was aborted, timed out or broke, so its own last step may never have run.",
             event_pattern=events.EventPattern(
                 source=["aws.states"],
                 detail_type=["Step Functions Execution Status Change"],
-                detail={"stateMachineArn": [state_machine.state_machine_arn], "status": ["ABORTED", "TIMED_OUT"]},
+                detail={
+                    "stateMachineArn": [state_machine.state_machine_arn],
+                    "status": ["ABORTED", "FAILED", "TIMED_OUT"],
+                },
             ),
             targets=[self._target(finish_function)],
         )

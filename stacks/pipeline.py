@@ -100,6 +100,7 @@ class PipelineStack(RoomStack):
         )
         for function in (prepare, smoke_test, finish, endpoints.function):
             function.grant_invoke(state_machine)
+        self._let_answer(finish, state_machine)
         self._grant_jobs(state_machine, jobs, [cpu, gpu])
         _allow(state_machine, ["s3:GetObject"], artifacts_bucket.arn_for_objects(f"runs/*/{VERDICT}"))
         _allow(state_machine, ["dynamodb:GetItem", "dynamodb:UpdateItem"], run_table.table_arn)
@@ -111,6 +112,7 @@ class PipelineStack(RoomStack):
             self._sagemaker_arn("model-package", f"{model_package_group_name}/*"),
         )
         self.state_machine: sfn.IStateMachine = state_machine
+        self.state_machine_name = state_machine.state_machine_name
         self.finish_function: lambda_.IFunction = finish
         self.endpoints_function = endpoints.function
         self.job_log_group: logs.ILogGroup = jobs.log_group
@@ -140,7 +142,7 @@ class PipelineStack(RoomStack):
         _allow(function, ["s3:GetObjectVersion"], self._input.arn_for_objects(f"*{RUN_FILE}"))
         _allow(function, ["s3:PutObject"], self._input.arn_for_objects(f"*{RUN_FILE}{ERROR_SUFFIX}"))
         _allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
-        _allow(function, ["dynamodb:PutItem"], self._runs.table_arn)
+        _allow(function, ["dynamodb:UpdateItem"], self._runs.table_arn)
         return function
 
     def _smoke_test(self) -> Function:
@@ -174,10 +176,25 @@ class PipelineStack(RoomStack):
         )
         _allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
         _allow(function, ["sns:Publish"], topic.topic_arn)
-        _allow(function, ["dynamodb:UpdateItem"], self._runs.table_arn)
+        _allow(function, ["dynamodb:GetItem", "dynamodb:UpdateItem"], self._runs.table_arn)
         _allow(function, ["logs:GetLogEvents"], jobs.log_group.log_group_arn)
         _allow(function, ["batch:DescribeJobs"], "*")  # knows no resources
         return function
+
+    def _let_answer(self, finish: Function, state_machine: sfn.StateMachine) -> None:
+        """The last step waits for this function's answer. A policy of its own: the role's would be a circle."""
+        assert finish.role is not None
+        iam.Policy(
+            self,
+            "AnswerStateMachine",
+            roles=[finish.role],
+            statements=[
+                iam.PolicyStatement(
+                    actions=["states:SendTaskFailure", "states:SendTaskSuccess"],
+                    resources=[state_machine.state_machine_arn],
+                )
+            ],
+        )
 
     def _grant_jobs(self, state_machine: sfn.StateMachine, jobs: Jobs, pools: list[Pool]) -> None:
         definitions = [jobs.train_cpu, jobs.train_gpu, jobs.validate]

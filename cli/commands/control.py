@@ -27,7 +27,7 @@ _DONE = {
 }
 _REACHED: dict[Command, tuple[str, ...]] = {
     Command.PAUSE: (Phase.PAUSED,),
-    Command.RESUME: (Phase.TRAINING, Phase.VALIDATING),
+    Command.RESUME: (Phase.TRAINING, Phase.VALIDATING, Phase.DEPLOYING),
     Command.STOP: (Outcome.STOPPED,),
     Command.APPROVE: (Phase.DEPLOYING,),
     Command.REJECT: (Outcome.REJECTED,),
@@ -44,7 +44,7 @@ def pause(
 def resume(
     run: RunReference, reason: Reason = None, no_wait: NoWait = False, stage: Stage = None, as_json: AsJson = False
 ) -> None:
-    """Go on with a paused run from its checkpoints."""
+    """Go on with a paused run from its checkpoints, or with one that failed from the step that failed."""
     _give(Command.RESUME, run, reason, no_wait=no_wait, stage=stage, as_json=as_json)
 
 

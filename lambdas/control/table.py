@@ -1,6 +1,7 @@
 """The run table, as the control function uses it."""
 
 import base64
+import contextlib
 import json
 import os
 from datetime import UTC, datetime
@@ -70,6 +71,26 @@ def write_wish(before: dict[str, Any], wish: Command, *, by: str, reason: str) -
     except _dynamodb.exceptions.ConditionalCheckFailedException:
         return None
     return from_item(answer["Attributes"])
+
+
+def take_back_wish(before: dict[str, Any], *, reason: str) -> None:
+    """Remove a wish that cannot be carried out, if it is still there, and keep why."""
+    at = now()
+    values = {
+        ":wish": before["wish"],
+        ":at": at,
+        ":change": [{"at": at, "by": "pipeline", "reason": reason}],
+        ":one": 1,
+    }
+    with contextlib.suppress(_dynamodb.exceptions.ConditionalCheckFailedException):
+        _dynamodb.update_item(
+            TableName=os.environ["RUN_TABLE"],
+            Key=to_item({"run_id": before["run_id"]}),
+            UpdateExpression="SET updated_at = :at, history = list_append(history, :change) "
+            "REMOVE wish, wish_reason ADD version :one",
+            ConditionExpression="wish = :wish",
+            ExpressionAttributeValues=to_item(values),
+        )
 
 
 def write_job(run_id: str, name: str, job: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,6 +1,5 @@
 """Read a dropped run file, refuse it or resolve it, and say what the state machine needs to know of it."""
 
-import contextlib
 import os
 from datetime import UTC, datetime
 from typing import Any
@@ -63,7 +62,10 @@ def _read(source: Source) -> bytes:
 
 
 def _begin_record(run: ResolvedRun, uri: str) -> None:
-    """Put the run into the run table, once: this function may be retried, and the run may have been ended by now."""
+    """Put what is known of the run into the run table, where there is nothing yet.
+
+    This function may be retried, the run may have been ended by now, and one that failed here is resumed.
+    """
     specification = run.specification
     prices = {"cpu": os.environ["CPU_PRICE_PER_HOUR"], "gpu": os.environ["GPU_PRICE_PER_HOUR"]}
     record = new_record(
@@ -76,12 +78,15 @@ def _begin_record(run: ResolvedRun, uri: str) -> None:
         price_per_hour=float(prices[specification.compute.accelerator]),
         artifacts=uri,
     )
-    with contextlib.suppress(_dynamodb.exceptions.ConditionalCheckFailedException):
-        _dynamodb.put_item(
-            TableName=os.environ["RUN_TABLE"],
-            Item=to_item(record),
-            ConditionExpression="attribute_not_exists(run_id)",
-        )
+    item = to_item(record)
+    key = {"run_id": item.pop("run_id")}
+    _dynamodb.update_item(
+        TableName=os.environ["RUN_TABLE"],
+        Key=key,
+        UpdateExpression="SET " + ", ".join(f"#{name} = if_not_exists(#{name}, :{name})" for name in item),
+        ExpressionAttributeNames={f"#{name}": name for name in item},
+        ExpressionAttributeValues={f":{name}": value for name, value in item.items()},
+    )
 
 
 def _endpoint(run: ResolvedRun) -> str:

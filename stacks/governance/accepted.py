@@ -132,6 +132,11 @@ ACCEPTED: tuple[Accepted, ...] = (
         "Batch gives a job its id when it is submitted; which job is a run's, its record says.",
     ),
     _iam5(
+        "rlpipe-*-api/ControlRole/DefaultPolicy/Resource",
+        "Resource::*:execution:*:[*]",
+        "The executions of the stage's own state machine, each named after its run.",
+    ),
+    _iam5(
         "rlpipe-*-api/AskPoliciesRole/DefaultPolicy/Resource",
         "Resource::*:endpoint/[*]",
         "A run file names its endpoint; who may ask which one is decided by the callers' own permissions.",

@@ -38,7 +38,7 @@ def test_only_a_file_called_run_yaml_starts_a_run(drop_rule: Properties, key: st
 def test_an_execution_ended_from_outside_is_finished(stage: Stage) -> None:
     rule = stage.one("AWS::Events::Rule", "ExecutionEndedFromOutside")
     assert rule["EventPattern"]["detail-type"] == ["Step Functions Execution Status Change"]
-    assert rule["EventPattern"]["detail"]["status"] == ["ABORTED", "TIMED_OUT"]
+    assert rule["EventPattern"]["detail"]["status"] == ["ABORTED", "FAILED", "TIMED_OUT"]
     [target] = rule["Targets"]
     output = stage.templates["pipeline"]["Outputs"][target["Arn"]["Fn::GetStackOutput"]["OutputName"]]
     assert output["Value"]["Fn::GetAtt"][0].startswith("Finish")

@@ -52,6 +52,9 @@ OWN_LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
 ACTIONS = {
     ("stepfunctions", "start_execution"): {"states:StartExecution"},
     ("stepfunctions", "send_task_success"): {"states:SendTaskSuccess"},
+    ("stepfunctions", "send_task_failure"): {"states:SendTaskFailure"},
+    ("stepfunctions", "redrive_execution"): {"states:RedriveExecution"},
+    ("stepfunctions", "describe_execution"): {"states:DescribeExecution"},
     ("sagemaker-runtime", "invoke_endpoint"): {"sagemaker:InvokeEndpoint"},
     ("s3", "list_object_versions"): {"s3:ListBucketVersions"},
     ("s3", "list_objects_v2"): {"s3:ListBucket"},
@@ -264,7 +267,7 @@ def _tasks(definition: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _actions(task: dict[str, Any]) -> set[str]:
     """The permissions that a state needs."""
     resource = task["Resource"].removeprefix("arn:aws:states:::")
-    if resource == "lambda:invoke":
+    if resource.removesuffix(".waitForTaskToken") == "lambda:invoke":
         return {"lambda:InvokeFunction"}
     if resource == "batch:submitJob.sync":
         return {"batch:SubmitJob"} | NEEDED_BY_SYNC

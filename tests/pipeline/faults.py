@@ -1,7 +1,6 @@
 """Serving containers with a fault, as a bad release would have one."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from tests.pipeline.laptop import Laptop
 
@@ -60,17 +59,6 @@ TIRES = (
 """Well at first, so that only callers see the fault."""
 
 
-@contextmanager
-def broken_serving(laptop: Laptop, failure: str, *, spared: str = "") -> Iterator[None]:
+def broken_serving(laptop: Laptop, failure: str, *, spared: str = "") -> AbstractContextManager[None]:
     """Put a fault into the serving image that was deployed; the policy of the run `spared` is not hit by it."""
-    (found,) = [
-        path
-        for path in (laptop.state_dir / "cdk.out").glob("asset.*/serving_image/server.py")
-        if (path.parent / "Dockerfile").exists()
-    ]
-    original = found.read_text(encoding="utf-8")
-    found.write_text(_SERVER.format(failure=failure, spared=spared) + original, encoding="utf-8")
-    try:
-        yield
-    finally:
-        found.write_text(original, encoding="utf-8")
+    return laptop.broken("serving_image/server.py", _SERVER.format(failure=failure, spared=spared))

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -147,6 +148,21 @@ class Laptop:
                 jobQueue=queue["jobQueueArn"], filters=[{"name": "JOB_NAME", "values": [f"{run_id}-*"]}]
             )["jobSummaryList"]
         return found
+
+    @contextmanager
+    def broken(self, file: str, fault: str) -> Iterator[None]:
+        """Put code at the beginning of a file of the images that were deployed, as a bad release would."""
+        (found,) = [
+            path
+            for path in (self.state_dir / "cdk.out").glob(f"asset.*/{file}")
+            if (path.parent / "Dockerfile").exists()
+        ]
+        original = found.read_text(encoding="utf-8")
+        found.write_text(fault + original, encoding="utf-8")
+        try:
+            yield
+        finally:
+            found.write_text(original, encoding="utf-8")
 
     # --- control ------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from tests.unit.cli.fake_aws import BEGAN, Execution
 DEPLOYED = ["Begin", "Prepare", "IsValid", "Train", "IsTrained", "Validate", "ReadVerdict", "IsGoodEnough", "Register",
             "IsDeployed", "EnterDeploying", "Rehearse", "IsRehearsing", "TestRehearsal", "EndRehearsal", "HasRehearsed",
             "Deploy", "IsServing", "WaitForEndpoint", "Deploy", "IsServing", "SmokeTest", "IsSame"]  # fmt: skip
-PROMOTED = [*DEPLOYED, "Promote", "IsPromoted", "Finish", "HasSucceeded", "Succeeded"]
+PROMOTED = [*DEPLOYED, "Promote", "IsPromoted", "Finish", "GoesOn", "Succeeded"]
 
 
 def _of(states: list[str], status: str = "RUNNING", error: str = "") -> dict[str, tuple[str, float | None]]:
@@ -54,10 +54,10 @@ def test_a_run_that_goes_on_counts_its_current_stage_up_to_now() -> None:
 @pytest.mark.parametrize(
     ("states", "status", "error", "failed"),
     [
-        (["Begin", "Prepare", "IsValid", "Invalid", "Finish", "NotSucceeded"], "FAILED", "INVALID", "Prepare"),
-        ([*DEPLOYED[:8], "Finish", "HasSucceeded", "NotSucceeded"], "FAILED", "REJECTED", "Validate"),
+        (["Begin", "Prepare", "IsValid", "Invalid", "Finish"], "FAILED", "INVALID", "Prepare"),
+        ([*DEPLOYED[:8], "Finish"], "FAILED", "REJECTED", "Validate"),
         (DEPLOYED[:4], "ABORTED", "", "Train"),
-        (["Begin", "Prepare", "IsValid", "Train", "IsTrained", "Finish", "NotSucceeded"], "FAILED", "LIMIT", "Train"),
+        (["Begin", "Prepare", "IsValid", "Train", "IsTrained", "Finish"], "FAILED", "LIMIT", "Train"),
     ],
 )  # fmt: skip
 def test_the_last_stage_of_any_other_run_has_failed(states: list[str], status: str, error: str, failed: str) -> None:
@@ -67,11 +67,18 @@ def test_the_last_stage_of_any_other_run_has_failed(states: list[str], status: s
 
 
 def test_going_back_is_a_stage_only_when_it_happens() -> None:
-    restored = ["Restore", "IsRestored", "WaitForChampion", "Restore", "Finish", "NotSucceeded"]
+    restored = ["Restore", "IsRestored", "WaitForChampion", "Restore", "Finish"]
     found = _of([*DEPLOYED, *restored], "FAILED", "ROLLED_BACK")
     assert found["Roll back"] == ("failed", 4.0)
     assert found["Smoke test"] == ("done", 2.0)
     assert "Roll back" not in _of(PROMOTED, "SUCCEEDED")
+
+
+def test_a_failed_run_that_goes_on_is_where_it_went_on() -> None:
+    failed = ["Begin", "Prepare", "IsValid", "Train", "IsTrained", "EnterValidating", "Validate", "ReadWish", "Finish"]
+    found = _of([*failed, "Finish", "ReadWish", "WhatIsWished", "Resume", "WhereItWas", "Validate"])
+    assert found["Validate"] == ("current", 95.0)
+    assert "Pause" not in found
 
 
 @pytest.mark.parametrize(

@@ -9,26 +9,34 @@ from contract.control import ANYWHERE, COMMANDS, STEPS, Command, Phase, State, i
 from contract.outcomes import Outcome
 from contract.record import Change, read_record
 
+RESUMABLE = {
+    Outcome.FAILED: [Phase.TRAINING, Phase.VALIDATING, Phase.DEPLOYING],
+    Outcome.ROLLED_BACK: [Phase.DEPLOYING],
+}
+"""The ends from which a run may go on, and where."""
+
 POSITIONS = [(state, wish) for state in (*Phase, *Outcome) for wish in (None, *Command)]
 
 
 def test_every_phase_can_be_reached_and_left() -> None:
     reached = {Phase.TRAINING} | {after for steps in STEPS.values() for after in steps}
     assert set(Phase) <= reached
-    assert set(STEPS) == set(Phase)
+    assert set(STEPS) == {*Phase, *RESUMABLE}
     # INVALID ends a run before it has a phase.
     assert set(Outcome) == {after for after in reached | ANYWHERE if isinstance(after, Outcome)} | {Outcome.INVALID}
 
 
 @pytest.mark.parametrize(("state", "wish"), POSITIONS)
-def test_over_is_over(state: State, wish: Command | None) -> None:
+def test_over_is_over_unless_it_broke(state: State, wish: Command | None) -> None:
     if isinstance(state, Outcome):
-        assert possible(state, wish) == []
+        assert possible(state, wish) == ([Command.RESUME] if state in RESUMABLE and wish is None else [])
+        assert [after for after in (*Phase, *Outcome) if may_step(state, after)] == RESUMABLE.get(state, [])
 
 
 @pytest.mark.parametrize(("state", "wish"), COMMANDS)
-def test_a_run_that_is_not_being_deployed_can_be_stopped(state: State, wish: Command | None) -> None:
-    assert Command.STOP in possible(state, wish)
+def test_a_run_that_goes_on_and_is_not_being_deployed_can_be_stopped(state: State, wish: Command | None) -> None:
+    if isinstance(state, Phase):
+        assert Command.STOP in possible(state, wish)
 
 
 @pytest.mark.parametrize(("state", "wish"), POSITIONS)
@@ -55,13 +63,12 @@ class Run(RuleBasedStateMachine):
         super().__init__()
         self.state: State = Phase.TRAINING
         self.wish: Command | None = None
-        self.came_from = Phase.TRAINING
+        self.came_from: Phase = Phase.TRAINING
         self.history: list[State] = [self.state]
         self.promised: Command | None = None
         """The last command that was accepted and not yet carried out."""
 
     def enter(self, state: State) -> None:
-        assert isinstance(self.state, Phase)
         assert may_step(self.state, state), f"{self.state} -> {state}"
         self.state = state
         self.history.append(state)
@@ -101,7 +108,24 @@ class Run(RuleBasedStateMachine):
     @precondition(lambda self: self.state is Phase.DEPLOYING)
     @rule(serves=st.booleans())
     def is_deployed(self, serves: bool) -> None:
+        self.came_from = Phase.DEPLOYING
         self.enter(Outcome.SUCCEEDED if serves else Outcome.ROLLED_BACK)
+
+    @precondition(lambda self: isinstance(self.state, Phase) and self.state is not Phase.PAUSED)
+    @rule()
+    def breaks(self) -> None:
+        assert isinstance(self.state, Phase)
+        self.came_from = Phase.VALIDATING if self.state is Phase.AWAITING_APPROVAL else self.state
+        self.wish = self.promised = None
+        self.enter(Outcome.FAILED)
+
+    @precondition(lambda self: self.state in RESUMABLE and self.wish is not None)
+    @rule(can=st.booleans())
+    def is_redriven(self, can: bool) -> None:
+        if can:
+            self._carry_out()
+        else:
+            self.wish = self.promised = None
 
     def _carry_out(self) -> None:
         wish, self.wish = self.wish, None
@@ -130,7 +154,7 @@ class Run(RuleBasedStateMachine):
     @invariant()
     def what_is_over_wants_nothing(self) -> None:
         if isinstance(self.state, Outcome):
-            assert self.wish is None
+            assert self.wish in ((None, Command.RESUME) if self.state in RESUMABLE else (None,))
 
 
 TestRun = Run.TestCase

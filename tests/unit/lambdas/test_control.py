@@ -7,36 +7,17 @@ from typing import Any
 
 import pytest
 from botocore.stub import ANY, Stubber
-from ministack.services import dynamodb
 
 from contract.control import Command, Phase
 from contract.outcomes import Outcome
-from contract.record import KIND, NEWEST_FIRST, new_record
+from contract.record import KIND, new_record
 from lambdas.control import commands, jobs, runs, table
 from lambdas.control.handler import handler
 from lambdas.items import from_item, to_item
+from tests.unit.lambdas.tables import InProcess, in_process_table
 
 Stub = Callable[[Any], Stubber]
 RUN = "cartpole-0123456789ab"
-
-
-class InProcess:
-    """The DynamoDB of the embedded AWS, called without a server."""
-
-    def __init__(self) -> None:
-        self.exceptions = table._dynamodb.exceptions
-
-    def __getattr__(self, operation: str) -> Callable[..., Any]:
-        def call(**request: Any) -> Any:
-            status, _, body = getattr(dynamodb, f"_{operation}")(request)
-            answer = json.loads(body or b"{}")
-            if status >= 400:
-                code = answer["__type"].rpartition("#")[2]
-                error = {"Error": {"Code": code, "Message": answer.get("message", "")}}
-                raise self.exceptions.from_code(code)(error, operation)
-            return answer
-
-        return call
 
 
 @pytest.fixture(autouse=True)
@@ -47,25 +28,10 @@ def runs_table(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
         "INPUT_BUCKET": "in",
         "ARTIFACTS_BUCKET": "a",
         "JOB_LOG_GROUP": "g",
+        "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:pipeline",
     }.items():
         monkeypatch.setenv(variable, value)
-    client = InProcess()
-    client.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "run_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("run_id", "kind", "submitted_at")],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": NEWEST_FIRST,
-                "KeySchema": [
-                    {"AttributeName": "kind", "KeyType": "HASH"},
-                    {"AttributeName": "submitted_at", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    client = in_process_table(name)
     monkeypatch.setattr(table, "_dynamodb", client)
     return client
 
@@ -341,3 +307,47 @@ class _Body:
 
     def read(self) -> bytes:
         return self._text.encode()
+
+
+EXECUTION = f"arn:aws:states:us-east-1:000000000000:execution:pipeline:{RUN}"
+
+
+def test_a_failed_run_is_resumed_by_a_redrive(stub: Stub, put: Callable[..., None]) -> None:
+    put(state=Outcome.FAILED, ended_at="2026-01-01T00:00:01Z")
+    states = stub(commands._states)
+    for _ in range(2):  # given again, it is carried out again
+        states.add_response("redrive_execution", {"redriveDate": 0}, {"executionArn": EXECUTION})
+        status, record = command("resume")
+        assert (status, record["state"], record["wish"]) == (202, "FAILED", "resume")
+    assert [change["wish"] for change in record["history"]] == [None, "resume"]
+
+
+def test_a_failed_run_that_goes_on_already_is_not_refused(stub: Stub, put: Callable[..., None]) -> None:
+    put(state=Outcome.FAILED, wish=Command.RESUME, wish_reason="resumed by ada")
+    states = stub(commands._states)
+    states.add_client_error("redrive_execution", "ExecutionNotRedrivable", "it is RUNNING")
+    states.add_response("describe_execution", description("RUNNING"), {"executionArn": EXECUTION})
+    assert command("resume")[0] == 202
+
+
+@pytest.mark.parametrize("gone", ["ExecutionNotRedrivable", "ExecutionDoesNotExist"])
+def test_a_failed_run_that_cannot_go_on_any_more_is_refused_and_says_why(
+    stub: Stub, put: Callable[..., None], gone: str
+) -> None:
+    put(state=Outcome.FAILED)
+    states = stub(commands._states)
+    states.add_client_error("redrive_execution", gone, "it ended more than 14 days ago")
+    if gone == "ExecutionDoesNotExist":
+        states.add_client_error("describe_execution", gone)
+    else:
+        states.add_response("describe_execution", description("FAILED"))
+    status, refusal = command("resume")
+    assert (status, refusal["state"], refusal["possible"]) == (409, "FAILED", [])
+    assert "more than 14 days ago; submit its file again" in refusal["message"]
+    assert "wish" not in item()
+    assert item()["history"][-1]["reason"] == "it cannot go on: it ended more than 14 days ago"
+
+
+def description(status: str) -> dict[str, Any]:
+    arn = "arn:aws:states:us-east-1:000000000000:stateMachine:pipeline"
+    return {"executionArn": EXECUTION, "stateMachineArn": arn, "status": status, "startDate": 0}

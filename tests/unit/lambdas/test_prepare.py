@@ -12,8 +12,9 @@ from botocore.stub import ANY, Stubber
 from contract.control import Command
 from contract.record import read_record
 from contract.run import MAX_RUN_FILE_BYTES, ResolvedRun
-from lambdas.items import from_item
+from lambdas.items import from_item, to_item
 from lambdas.prepare import handler as prepare
+from tests.unit.lambdas.tables import in_process_table
 
 Stub = Callable[[Any], Stubber]
 EVENT = {
@@ -43,7 +44,7 @@ def drop(s3: Stubber, content: bytes) -> None:
 
 def test_a_good_file_is_resolved_and_pointed_to(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = stub(prepare._s3)
-    stub(prepare._dynamodb).add_response("put_item", {})
+    stub(prepare._dynamodb).add_response("update_item", {})
     drop(s3, b"environment: {id: CartPole-v1}\nseeds: [4, 7]\ncompute: {spot: false}")
     written: dict[str, bytes] = {}
     s3.add_response(
@@ -118,36 +119,60 @@ def test_of_a_huge_object_only_as_much_is_read_as_shows_that_it_is(stub: Stub) -
 
 def test_the_answer_for_the_largest_run_stays_far_below_the_payload_limit(stub: Stub) -> None:
     s3 = stub(prepare._s3)
-    stub(prepare._dynamodb).add_response("put_item", {})
+    stub(prepare._dynamodb).add_response("update_item", {})
     drop(s3, b"environment: {id: CartPole-v1}\nseeds: 32")
     s3.add_response("put_object", {})
     answer = prepare.handler({**EVENT, "run_id": "x" * 63}, None)
     assert len(json.dumps(answer)) < 16 * 1024
 
 
-def test_the_run_is_put_into_the_run_table_once(stub: Stub) -> None:
-    """The function may be retried; by then the run may be paused, or over."""
-    s3, table = stub(prepare._s3), stub(prepare._dynamodb)
-    for again in (False, True):
-        drop(s3, b"environment: {id: CartPole-v1}\nseeds: [4, 7]\ncompute: {accelerator: gpu}")
-        s3.add_response("put_object", {})
-        expected = {"TableName": "runs", "Item": ANY, "ConditionExpression": "attribute_not_exists(run_id)"}
-        if again:
-            table.add_client_error("put_item", "ConditionalCheckFailedException", expected_params=expected)
-        else:
-            table.add_response("put_item", {}, expected)
-        assert prepare.handler(EVENT, None)["valid"] is True
+@pytest.fixture
+def record_of_run(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
+    """The run's record in a table of its own, after giving it these attributes if there are any."""
+    name = f"prepared-{abs(hash(request.node.name))}"
+    client = in_process_table(name)
+    monkeypatch.setenv("RUN_TABLE", name)
+    monkeypatch.setattr(prepare, "_dynamodb", client)
+
+    def record(**attributes: Any) -> dict[str, Any]:
+        if attributes:
+            client.put_item(TableName=name, Item=to_item({"run_id": EVENT["run_id"], **attributes}))
+        answer = client.get_item(TableName=name, Key=to_item({"run_id": EVENT["run_id"]}))
+        return from_item(answer["Item"])
+
+    return record
 
 
-def test_the_record_says_what_the_run_is_to_do(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    s3 = stub(prepare._s3)
+def prepare_once(s3: Stubber) -> None:
     drop(s3, b"environment: {id: CartPole-v1}\nseeds: [4, 7]\ncompute: {accelerator: gpu}\ntimesteps: 5000")
     s3.add_response("put_object", {})
-    put: list[dict[str, Any]] = []
-    monkeypatch.setattr(prepare._dynamodb, "put_item", lambda **request: put.append(request))
-    prepare.handler(EVENT, None)
-    record = read_record(from_item(put[0]["Item"]), now_ms=0)
+    assert prepare.handler(EVENT, None)["valid"] is True
+
+
+def test_the_record_says_what_the_run_is_to_do(stub: Stub, record_of_run: Callable[..., dict[str, Any]]) -> None:
+    prepare_once(stub(prepare._s3))
+    record = read_record(record_of_run(), now_ms=0)
     assert (record.state, record.wish, record.possible) == ("TRAINING", None, [Command.PAUSE, Command.STOP])
     assert (record.seeds, record.total_timesteps, record.price_per_hour) == ([4, 7], 5000, 1.0)
     assert (record.endpoint, record.artifacts) == ("cartpole", "s3://artifacts/runs/cartpole-0123456789ab")
     assert [(change.by, change.state) for change in record.history] == [("pipeline", "TRAINING")]
+
+
+def test_a_retry_changes_nothing_of_the_record(stub: Stub, record_of_run: Callable[..., dict[str, Any]]) -> None:
+    """By then the run may be paused, or over."""
+    s3 = stub(prepare._s3)
+    prepare_once(s3)
+    before = record_of_run(**{**record_of_run(), "state": "STOPPED", "ended_at": "x"})
+    prepare_once(s3)
+    assert record_of_run() == before
+
+
+def test_a_run_that_failed_here_and_is_resumed_gets_what_its_record_lacks(
+    stub: Stub, record_of_run: Callable[..., dict[str, Any]]
+) -> None:
+    history = [{"at": "x", "by": "pipeline", "state": "FAILED"}, {"at": "y", "by": "pipeline", "state": "TRAINING"}]
+    record_of_run(state="TRAINING", submitted_at="x", version=3, history=history)
+    prepare_once(stub(prepare._s3))
+    record = record_of_run()
+    assert (record["history"], record["version"], record["submitted_at"]) == (history, 3, "x")
+    assert (record["seeds"], record["jobs"], record["total_timesteps"]) == ([4, 7], {}, 5000)

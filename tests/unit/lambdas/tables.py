@@ -1,0 +1,51 @@
+"""The run table in this process, with a real evaluation of conditions and expressions."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+from ministack.services import dynamodb
+
+from contract.record import NEWEST_FIRST
+
+
+class InProcess:
+    """The DynamoDB of the embedded AWS, called without a server."""
+
+    def __init__(self) -> None:
+        self.exceptions = boto3.client("dynamodb").exceptions
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**request: Any) -> Any:
+            status, _, body = getattr(dynamodb, f"_{operation}")(request)
+            answer = json.loads(body or b"{}")
+            if status >= 400:
+                code = answer["__type"].rpartition("#")[2]
+                error = {"Error": {"Code": code, "Message": answer.get("message", "")}}
+                raise self.exceptions.from_code(code)(error, operation)
+            return answer
+
+        return call
+
+
+def in_process_table(name: str) -> InProcess:
+    """A client of a new run table."""
+    client = InProcess()
+    client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "run_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("run_id", "kind", "submitted_at")],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": NEWEST_FIRST,
+                "KeySchema": [
+                    {"AttributeName": "kind", "KeyType": "HASH"},
+                    {"AttributeName": "submitted_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return client
