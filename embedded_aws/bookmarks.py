@@ -18,11 +18,12 @@ class Bookmark:
     state: str = ""
     data: Any = None
     variables: dict[str, Any] = field(default_factory=dict)
-    branches: dict[tuple[str, int | None], "Bookmark"] = field(default_factory=dict)
-    """Those of a Map or Parallel state, by first state and position."""
+    branches: dict[int, "Bookmark"] = field(default_factory=dict)
+    """Those of a Map or Parallel state, by position."""
     is_finished: bool = False
     output: Any = None
     """Of a branch that has finished."""
+    _parts: list[Any] = field(default_factory=list)
     is_redriven: bool = False
     """Whether the state is about to be entered again by a redrive, which keeps the branches that have finished."""
 
@@ -31,15 +32,23 @@ class Bookmark:
         self.state, self.data, self.variables = state, copy.deepcopy(data), copy.deepcopy(variables)
         self.branches.clear()
 
-    def begin_branches(self) -> None:
-        """A Map or Parallel state starts its branches: all of them, unless a redrive brought the walk here."""
+    def begin_branches(self, parts: list[Any]) -> None:
+        """A Map or Parallel state starts its branches: all of them, unless a redrive brought the walk here.
+
+        :param parts: the branches of a Parallel state, as the definition has them.
+        """
+        self._parts = parts
         if not self.is_redriven:
             self.branches.clear()
         self.is_redriven = False
 
-    def branch(self, start: str, position: int | None) -> "Bookmark":
+    def branch(self, position: int) -> "Bookmark":
         """The bookmark of one branch."""
-        return self.branches.setdefault((start, position), Bookmark())
+        return self.branches.setdefault(position, Bookmark())
+
+    def position_of(self, part: Any) -> int:
+        """Which branch of a Parallel state this one is."""
+        return next(position for position, known in enumerate(self._parts) if known is part)
 
     def redrive(self) -> None:
         """Mark this walk, and every one within it that did not finish, to go on from where it was."""

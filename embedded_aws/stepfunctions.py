@@ -225,7 +225,8 @@ class StepFunctions:
         scope = scopes.current()
         position = context["Map"]["Item"]["Index"] if scope and scope.kind == "Map" else None
         iteration = {"name": context["State"]["Name"], "index": position}
-        bookmark = bookmarks.current().branch(start, position)
+        parent = bookmarks.current()
+        bookmark = parent.branch(parent.position_of(states) if position is None else position)
         if bookmark.is_finished:
             return copy.deepcopy(bookmark.output)  # in the attempt before
         context = {**context, "variables": dict(context["variables"])}  # branches do not see each other's
@@ -251,7 +252,7 @@ class StepFunctions:
 
         def run_in_scope(state: _State, data: Any, execution: _State, context: _State) -> Any:
             self._event(execution, f"{kind}StateStarted", f"{kind.lower()}StateStarted")
-            bookmarks.current().begin_branches()
+            bookmarks.current().begin_branches([branch["States"] for branch in state.get("Branches", [])])
             outer = scopes.current()
             if outer is None:
                 return run(state, data, execution, context)
