@@ -79,7 +79,7 @@ def test_a_good_file_is_resolved_and_pointed_to(stub: Stub, monkeypatch: pytest.
 
 def test_the_model_registry_learns_what_a_policy_comes_from(stub: Stub) -> None:
     s3 = stub(prepare._s3)
-    stub(prepare._dynamodb).add_response("put_item", {})
+    stub(prepare._dynamodb).add_response("update_item", {})
     drop(s3, b"environment: {id: CartPole-v1}\ntimesteps: 5000")
     s3.add_response("put_object", {})
     lineage = prepare.handler(EVENT, None)["lineage"]
