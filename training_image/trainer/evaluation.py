@@ -50,19 +50,41 @@ def play(policy: Policy, of: EnvironmentSection, *, episodes: int, seed: int, re
     Every policy that plays as many episodes from the same seed plays the same ones (common random numbers): each begins
     with a reset by a seed of its own, so that it does not depend on what was played before it.
     """
-    copies = min(episodes, MOST_COPIES)
+    copies = copies_for(episodes)
     environment = environments.make(of, copies)
     played = _Played(episodes, record)
     try:
         for first in range(0, episodes, copies):
             environment.seed(seed + first)
-            _play_round(policy, environment, first, played)
+            play_round(policy, environment, first, played)
     finally:
         environment.close()
     return played.episodes()
 
 
-def _play_round(policy: Policy, environment: VecEnv, first: int, played: "_Played") -> None:
+def copies_for(episodes: int) -> int:
+    """How many copies of the environment play so many episodes."""
+    return min(episodes, MOST_COPIES)
+
+
+class Audience(Protocol):
+    """Whoever is told of a round of episodes."""
+
+    @property
+    def count(self) -> int:
+        """Episodes that there are in all."""
+        ...
+
+    def saw(self, observations: Batch) -> None:
+        """Before each step: what the copies see whose episodes go on."""
+        ...
+
+    def ended(self, number: int, info: dict[str, Any]) -> None:
+        """An episode is over."""
+        ...
+
+
+def play_round(policy: Policy, environment: VecEnv, first: int, played: Audience) -> None:
     """Every copy of the environment plays one episode, those from `first` on."""
     copies = environment.num_envs
     acting: Any = policy  # its memory and its masks are its own business, which not every policy has

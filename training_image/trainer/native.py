@@ -112,6 +112,10 @@ class NativeVecEnv(VecEnv):
             self._lengths[finished] = 0
         return observations, rewards, dones, infos
 
+    def show_in(self, environment: Any, copy: int) -> None:
+        """Put an environment of the ordinary kind where one of the copies is, to be drawn there."""
+        environment.state = tuple(self._environment.state[:, copy])
+
     def close(self) -> None:
         self._environment.close()
 

@@ -13,6 +13,11 @@ PRICE_VARIABLE = "RLPIPE_PRICE_PER_HOUR"
 """Environment variable with the price of the instance, in US dollars an hour."""
 
 
+def price_per_hour() -> float:
+    """What the instance costs, in US dollars an hour; 0 where nobody said."""
+    return float(os.environ.get(PRICE_VARIABLE) or 0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stop:
     """Why a training stops early, and the exit code that says so."""
@@ -55,7 +60,7 @@ class Limits:
         self._started = time.monotonic()
         self._max_hours = limits.max_hours
         self._max_cost = limits.max_cost_usd
-        self._price = float(os.environ.get(PRICE_VARIABLE) or 0)
+        self._price = price_per_hour()
 
     @property
     def seconds(self) -> float:

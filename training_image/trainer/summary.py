@@ -11,6 +11,7 @@ from training_image.trainer.checkpoints import Checkpoint
 from training_image.trainer.errors import UsageError
 from training_image.trainer.model import versions
 from training_image.trainer.plan import Plan
+from training_image.trainer.stopping import price_per_hour
 from training_image.trainer.storage import Storage
 
 
@@ -58,6 +59,7 @@ class Summary:
             "started_at": before.get("started_at") or _now(),
             "ended_at": None,
             "wall_seconds": self.seconds,
+            "price_per_hour": price_per_hour(),
             "steps_per_second": None,
             "mean_return": None,
             "mean_length": None,

@@ -3,13 +3,15 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from contract.dataset import Dataset
 from contract.episodes import CHAMPION, EpisodesDocument, EpisodeSet, PolicyEpisodes
 from contract.events import Validated
 from contract.layout import (
+    DATASET,
     EPISODES,
     EVALUATIONS,
     GOLDEN,
@@ -20,6 +22,7 @@ from contract.layout import (
     TRAINING_SUMMARY,
     VERDICT,
     seed_folder,
+    video_file,
 )
 from contract.policy import GOLDEN_DOCUMENT, POLICY_DOCUMENT, POLICY_GRAPH, Golden, ObservationSpace, Policy, Space
 from contract.run import ResolvedRun
@@ -35,6 +38,9 @@ from training_image.trainer.model import TrainedPolicy
 from training_image.trainer.reporting import Reporter
 from training_image.trainer.served import ServedPolicy, prove_equal
 from training_image.trainer.storage import Storage
+
+if TYPE_CHECKING:
+    from training_image.trainer.rendering import Film
 
 GOLDEN_OBSERVATIONS = 32
 
@@ -103,7 +109,11 @@ def validate(run: ResolvedRun, storage: Storage, reporter: Reporter) -> Verdict:
     storage.write(MODEL_ARCHIVE, archive.pack(packed))
     storage.write(GOLDEN, golden)
     storage.write(EPISODES, _compact(_episodes(run, verdict, choosing, judging_set)))
-    storage.write(REPORT, _report(run, storage, verdict, judging_set, chosen.policy).encode())
+    films, no_film = _films(run, chosen.served, episodes)
+    for film in films:
+        storage.write(video_file(film.name), film.content)
+    report = _report(run, storage, verdict, judging_set, chosen.policy, films=films, no_film=no_film)
+    storage.write(REPORT, report.encode())
     storage.write(VERDICT, verdict.model_dump_json(indent=1).encode())
     reporter.report(
         Validated(
@@ -224,8 +234,21 @@ def _policy(run: ResolvedRun, policy: TrainedPolicy, verdict: Verdict) -> Policy
     )
 
 
+def _films(run: ResolvedRun, policy: ServedPolicy, episodes: Episodes) -> "tuple[list[Film], str]":
+    from training_image.trainer.rendering import films
+
+    return films(policy, run.specification.environment, played=episodes, seed=judging_seeds(run.run_id))
+
+
 def _report(
-    run: ResolvedRun, storage: Storage, verdict: Verdict, played: dict[str, Episodes], policy: TrainedPolicy
+    run: ResolvedRun,
+    storage: Storage,
+    verdict: Verdict,
+    played: dict[str, Episodes],
+    policy: TrainedPolicy,
+    *,
+    films: "list[Film]",
+    no_film: str,
 ) -> str:
     from training_image.trainer.report.page import render
 
@@ -239,6 +262,9 @@ def _report(
         },
         metrics={seed: _lines(folder.read(METRICS)) for seed, folder in seeds.items()},
         evaluations={seed: _lines(folder.read(EVALUATIONS)) for seed, folder in seeds.items()},
+        films=films,
+        no_film=no_film,
+        dataset=Dataset.model_validate_json(data) if (data := storage.read(DATASET)) else None,
         summaries={seed: json.loads(folder.read(TRAINING_SUMMARY) or b"{}") for seed, folder in seeds.items()},
         document=policy.document,
     )

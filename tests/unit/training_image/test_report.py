@@ -6,11 +6,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from contract.layout import VIDEOS, video_file
+from contract.run import EnvironmentSection
 from contract.verdict import Verdict
 from tests.unit.training_image.helpers import ROOT, SMALL, write_run
 from training_image import train_rl, validate_rl
+from training_image.trainer import rendering
+from training_image.trainer.evaluation import HELD_OUT_SEEDS, Episodes, play
 from training_image.trainer.report import advice, curves
 
 VENDORED = ROOT / "training_image" / "trainer" / "report" / "charts"
@@ -76,7 +82,8 @@ def test_the_report_begins_with_the_verdict_and_says_what_to_try(rejected: Path,
 
 def test_the_report_loads_nothing_and_allows_nothing_to_be_loaded(rejected: Path, page: Page) -> None:
     text = (rejected / "validation" / "report.html").read_text()
-    assert page.loaded == ["data:,"]
+    assert page.loaded[0] == "data:,"
+    assert all(one.startswith("data:image/webp;base64,") for one in page.loaded[1:])
     assert "default-src 'none'" in text
     assert not re.search(r"@import|url\(", text)
 
@@ -92,6 +99,19 @@ def test_the_report_shows_every_seed_their_mean_and_their_range(page: Page) -> N
         assert name in page.text
 
 
+def test_the_best_the_median_and_the_worst_episode_are_filmed_and_stand_still_until_they_are_asked_for(
+    rejected: Path, page: Page
+) -> None:
+    text = (rejected / "validation" / "report.html").read_text()
+    assert [name for name in ("Best", "Median", "Worst") if f"{name} episode" in text] == ["Best", "Median", "Worst"]
+    assert text.count("data-film=") == 3
+    for name in VIDEOS:
+        with Image.open(rejected / video_file(name)) as film:
+            assert (film.format, film.size) == ("WEBP", (600, 400))
+            assert 2 <= film.n_frames <= rendering.MOST_FRAMES
+    assert len(text) < 5 * 2**20
+
+
 def test_the_report_tells_of_interruptions_and_how_to_reproduce(page: Page) -> None:
     assert "attempt 1 ended at step 1,200: SIGTERM received <b>; continued from its checkpoint" in page.text
     assert "--set n_envs=2" in page.text
@@ -105,6 +125,62 @@ def test_the_drawing_code_is_the_published_one() -> None:
         assert (VENDORED / name).read_bytes() == (published / "dist" / name).read_bytes(), (
             f"copy {name} from node_modules"
         )
+
+
+@pytest.mark.parametrize(("environment", "number"), [("CartPole-v1", 3), ("CartPole-v1", 130), ("MountainCar-v0", 4)])
+def test_a_film_shows_the_very_episode_that_was_judged(environment: str, number: int) -> None:
+    """In environments that are stepped natively, in the first round and in the second, and one by one."""
+    of = EnvironmentSection(id=environment, kwargs={})
+
+    class Sometimes:
+        """Acts by what it sees, and not well."""
+
+        def act(self, observations: Any) -> Any:
+            return (np.abs(observations).sum(axis=1) * 1000).astype(np.int64) % 2 * (2 if "Car-" in environment else 1)
+
+    played = play(Sometimes(), of, episodes=140, seed=HELD_OUT_SEEDS, record=False)
+    length = int(played.lengths[number])
+    shot = rendering._shoot(Sometimes(), of, seed=HELD_OUT_SEEDS, number=number, episodes=140, length=length)
+    assert (shot.episode_return, shot.length) == (played.returns[number], length)
+    assert shot.is_whole
+    assert len(set(played.lengths)) > 1 or environment == "MountainCar-v0"
+
+
+def test_episodes_that_are_alike_are_filmed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shots: list[int] = []
+    nothing = rendering._Shot(episode_return=0, length=1, content=b"", seconds=1, is_whole=True)
+    monkeypatch.setattr(rendering, "_shoot", lambda *_, number, **__: shots.append(number) or nothing)
+    of = EnvironmentSection(id="CartPole-v1", kwargs={})
+    for returns, filmed in (([5, 5, 5], [0]), ([1, 9, 9], [1, 0]), ([3, 1, 2], [0, 2, 1])):
+        shots.clear()
+        rendering.films(None, of, played=episodes_of(returns), seed=0)  # type: ignore[arg-type]
+        assert shots == filmed
+
+
+def test_what_cannot_be_drawn_is_said_and_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise AttributeError("no display")
+
+    monkeypatch.setattr(rendering.environments, "make", broken)
+    of = EnvironmentSection(id="CartPole-v1", kwargs={})
+    made, why = rendering.films(None, of, played=episodes_of([1, 2]), seed=0)  # type: ignore[arg-type]
+    assert (made, why) == ([], "CartPole-v1 cannot be drawn here: no display")
+
+
+def test_a_film_that_would_be_large_is_coarser() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 300, 400, 3), dtype=np.uint8)
+    assert len(rendering._encode(list(noise), 40)) <= rendering.MOST_BYTES
+
+
+def episodes_of(returns: list[float]) -> Episodes:
+    count = len(returns)
+    return Episodes(
+        returns=np.array(returns, dtype=np.float64),
+        lengths=np.ones(count, dtype=np.int64),
+        truncated=np.zeros(count, dtype=np.bool_),
+        successes=np.full(count, np.nan),
+        observations=np.empty(0),
+    )
 
 
 def test_a_long_curve_keeps_its_level_and_its_end() -> None:

@@ -1,5 +1,6 @@
 """Puts the report together."""
 
+import base64
 import json
 from collections.abc import Iterable, Iterator
 from html import escape
@@ -10,8 +11,10 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from contract.dataset import Dataset
 from contract.run import ResolvedRun
 from contract.verdict import Verdict
+from training_image.trainer.rendering import Film, poster
 from training_image.trainer.report import advice, curves
 
 _HERE = Path(__file__).parent
@@ -28,12 +31,17 @@ def render(
     evaluations: dict[int, list[dict[str, Any]]],
     summaries: dict[int, dict[str, Any]],
     document: dict[str, Any],
+    films: list[Film],
+    no_film: str,
+    dataset: Dataset | None,
 ) -> str:
     """The page. It holds all it needs and loads nothing.
 
     :param returns: of the held-out episodes, by what policy played them, the chosen one first.
     :param metrics: each seed's metrics.jsonl; `evaluations` and `summaries` its evaluations.jsonl and training.json.
     :param document: model.json of the chosen seed.
+    :param no_film: why the episodes were not filmed, or not all of them.
+    :param dataset: dataset.json, of a run that learns from data.
     """
     specification = run.specification
     threshold = verdict.min_return
@@ -46,6 +54,9 @@ def render(
         scripts=Markup("\n".join(_text(name) for name in _DRAWING)),  # noqa: S704
         run=run,
         verdict=verdict,
+        films=[_film(film) for film in films],
+        no_film=no_film,
+        dataset=dataset,
         subject=f"{specification.algorithm.name.upper()} in {specification.environment.id}",
         suggestions=[_code(sentence) for sentence in advice.suggestions(verdict, metrics)],
         learning=curves.learning(metrics, level=threshold),
@@ -68,6 +79,18 @@ def number(value: float | None, digits: int = 4) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def _film(film: Film) -> dict[str, Any]:
+    return {
+        "name": film.name,
+        "title": f"{film.name.capitalize()} episode",
+        "about": f"returned {number(film.episode_return)} in {film.length:,} steps; "
+        + (f"shows {film.seconds:.0f} s" if film.is_whole else f"shows its first {film.seconds:.0f} s")
+        + f", {len(film.content) / 1024:,.0f} KiB",
+        "content": "data:image/webp;base64," + base64.b64encode(film.content).decode(),
+        "poster": "data:image/webp;base64," + base64.b64encode(poster(film.content)).decode(),
+    }
 
 
 def _seed(seed: int, summary: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
@@ -97,13 +120,12 @@ def _timeline(seed: int, summary: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _cost(summaries: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Seconds of training of all seeds, and dollars where the price of their instances is known."""
-    rows = [(summary.get("wall_seconds", 0.0), summary.get("price_per_hour")) for summary in summaries]
-    prices = {price for _, price in rows if price is not None}
+    """Seconds of training of all seeds, and dollars where their instances cost any."""
+    rows = [(summary.get("wall_seconds", 0.0), summary.get("price_per_hour") or 0.0) for summary in summaries]
     return {
         "seconds": sum(seconds for seconds, _ in rows),
-        "dollars": sum(seconds / 3600 * (price or 0) for seconds, price in rows) if prices else None,
-        "price": max(prices, default=None),
+        "dollars": sum(seconds / 3600 * price for seconds, price in rows),
+        "price": max((price for _, price in rows), default=0.0),
     }
 
 
