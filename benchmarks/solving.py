@@ -46,10 +46,10 @@ def main(count: int = COUNT) -> str:
     """Solve with all seeds, both classes in turn; returns the table."""
     solved: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for fast in KINDS.values():
-        _solve(0, fast)  # what is imported by a first training
+        solve(0, fast, SETTINGS, EPISODE_SEEDS)  # what is imported by a first training
     for seed in range(FIRST, FIRST + count):
         for kind, fast in KINDS.items():
-            solved[kind].append(_solve(seed, fast))
+            solved[kind].append(solve(seed, fast, SETTINGS, EPISODE_SEEDS))
         write("solving", "python -m benchmarks solving", {"seeds": asdict(SEEDS), "settings": SETTINGS, "runs": solved})
     rows = []
     for kind, runs in solved.items():
@@ -85,7 +85,8 @@ def _balances(policy: "Policy", seed: int) -> bool:
     return True
 
 
-def _solve(seed: int, fast: bool) -> dict[str, Any]:
+def solve(seed: int, fast: bool, settings: dict[str, Any], episode_seeds: tuple[int, ...]) -> dict[str, Any]:
+    """Train until two sets of episodes are good; what it took."""
     from stable_baselines3.common.callbacks import BaseCallback
 
     from training_image.trainer.evaluations import policy_of
@@ -104,13 +105,13 @@ def _solve(seed: int, fast: bool) -> dict[str, Any]:
                 return
             self.looked_at = self.model.num_timesteps
             policy = policy_of(self.model)
-            self.solved = all(_balances(policy, of) for of in EPISODE_SEEDS)
+            self.solved = all(_balances(policy, of) for of in episode_seeds)
             if self.solved:
                 self.wall, self.cpu = time.perf_counter() - wall, time.process_time() - cpu
 
     wall, cpu = time.perf_counter(), time.process_time()
     look = Look()
-    of = plan(seed, fast=fast, **SETTINGS)
+    of = plan(seed, fast=fast, **settings)
     built(of).learn(of.specification.timesteps, callback=look, log_interval=None)  # type: ignore[arg-type]
     if not look.solved:
         return {"seed": seed, "solved": False}

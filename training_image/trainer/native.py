@@ -28,24 +28,23 @@ def _step_cartpole(
     The arithmetic is Gymnasium's, in the same order, so the numbers are too. What is left out takes half of its time:
     a check of every action, and the resets of the next step.
     """
-    x, x_dot, theta, theta_dot = environment.state
+    before = environment.state
+    _, x_dot, theta, theta_dot = before
     force = np.where(actions == 1, environment.force_mag, -environment.force_mag)
     cosine, sine = np.cos(theta), np.sin(theta)
     temp = (force + environment.polemass_length * np.square(theta_dot) * sine) / environment.total_mass
     inertia = 4.0 / 3.0 - environment.masspole * np.square(cosine) / environment.total_mass
     theta_acc = (environment.gravity * sine - cosine * temp) / (environment.length * inertia)
     x_acc = temp - environment.polemass_length * theta_acc * cosine / environment.total_mass
-    state = np.empty_like(environment.state)
-    np.add(x, environment.tau * x_dot, out=state[0])
-    np.add(x_dot, environment.tau * x_acc, out=state[1])
-    np.add(theta, environment.tau * theta_dot, out=state[2])
-    np.add(theta_dot, environment.tau * theta_acc, out=state[3])
+    state = np.array((x_dot, x_acc, theta_dot, theta_acc))
+    state *= environment.tau
+    state += before
     environment.state = state
     environment.steps += 1
     terminated = np.abs(state[0]) > environment.x_threshold
     terminated |= np.abs(state[2]) > environment.theta_threshold_radians
     truncated = environment.steps >= environment.max_episode_steps
-    rewards = -terminated.astype(np.float32) if environment._sutton_barto_reward else np.ones(len(x), np.float32)
+    rewards = -terminated.astype(np.float32) if environment._sutton_barto_reward else np.ones(len(theta), np.float32)
     return state.T.astype(np.float32), rewards, terminated, truncated
 
 
@@ -136,10 +135,59 @@ class NativeVecEnv(VecEnv):
         return list(chosen)
 
 
+class SameBeginnings:
+    """So many times the same copies of a native environment, for policies that play the same episodes side by side.
+
+    Each copy plays one episode; what it does afterwards means nothing.
+    """
+
+    def __init__(self, environment: Any, times: int) -> None:
+        """`environment` is as `NativeVecEnv` takes it."""
+        self._environment = environment
+        self._step, _ = _KNOWN[type(environment)]
+        self._shape = times, environment.num_envs
+
+    def reset(self, seed: int) -> npt.NDArray[np.float32]:
+        """First observations `[times, copies, numbers]`: of each time the same, and those of `NativeVecEnv`."""
+        observations, _ = self._environment.reset(seed=seed)
+        self._environment.state = np.tile(self._environment.state, self._shape[0])
+        self._environment.steps = np.tile(self._environment.steps, self._shape[0])
+        return np.broadcast_to(observations, (*self._shape, observations.shape[-1]))
+
+    def step(
+        self, actions: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Observations, rewards and whether the episode is over, for actions `[times, copies]`."""
+        observations, rewards, terminated, truncated = self._step(self._environment, actions.ravel())
+        return (
+            observations.reshape(*self._shape, -1),
+            rewards.reshape(self._shape),
+            np.asarray(terminated | truncated).reshape(self._shape),
+        )
+
+    def keep(self, which: npt.NDArray[np.bool_]) -> None:
+        """Go on with some of the times only."""
+        copies = np.repeat(which, self._shape[1])
+        self._environment.state = self._environment.state[:, copies]
+        self._environment.steps = self._environment.steps[copies]
+        self._shape = int(which.sum()), self._shape[1]
+
+
 def native(environment_id: str, kwargs: dict[str, Any], copies: int) -> NativeVecEnv | None:
     """The natively vectorised form of an environment, or None when Gymnasium has none that is known here."""
+    return NativeVecEnv(_made(environment_id, kwargs, copies)) if is_native(environment_id) else None
+
+
+def same_beginnings(environment_id: str, kwargs: dict[str, Any], copies: int, times: int) -> SameBeginnings:
+    """So many times the same copies of an environment that `is_native`."""
+    return SameBeginnings(_made(environment_id, kwargs, copies), times)
+
+
+def is_native(environment_id: str) -> bool:
+    """Whether Gymnasium has a natively vectorised form of an environment that is known here."""
     entry_point = gymnasium.spec(environment_id).vector_entry_point
-    if entry_point is None or entry_point not in {f"{known.__module__}:{known.__qualname__}" for known in _KNOWN}:
-        return None
-    made = gymnasium.make_vec(environment_id, copies, vectorization_mode="vector_entry_point", **kwargs)
-    return NativeVecEnv(made.unwrapped)
+    return entry_point in {f"{known.__module__}:{known.__qualname__}" for known in _KNOWN}
+
+
+def _made(environment_id: str, kwargs: dict[str, Any], copies: int) -> Any:
+    return gymnasium.make_vec(environment_id, copies, vectorization_mode="vector_entry_point", **kwargs).unwrapped

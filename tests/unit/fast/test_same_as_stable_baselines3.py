@@ -157,10 +157,8 @@ def test_the_same_is_measured_of_an_update(case: dict[str, Any]) -> None:
         trained.train()
     ours, theirs = model.logger.name_to_value, other.logger.name_to_value
     assert set(ours) == set(theirs)
-    # Stable-Baselines3 averages minibatches, and `loss` is its last one's; here samples are averaged.
-    uneven = bool(SAMPLES % model.batch_size)
-    for name in set(ours) - {"train/loss"}:
-        assert ours[name] == pytest.approx(theirs[name], rel=1e-1 if uneven else 1e-3, abs=3e-6), name
+    for name in set(ours) - {"train/loss"}:  # that is Stable-Baselines3's last minibatch's, and here the mean
+        assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=3e-6), name
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -207,14 +205,14 @@ def test_actions_are_drawn_from_the_policys_distribution(environment: str) -> No
     observation = np.asarray(model.env.reset(), np.float32)[:1]  # type: ignore[union-attr]
     np.random.seed(0)
     scores, _ = network.forward(np.repeat(observation, 40_000, axis=0))
-    _, actions, _ = model._actions.draw(scores, model._actions.noise(1, 40_000)[0])
+    _, actions = model._actions.draw(scores, model._actions.noise(1, 40_000)[0])
     with torch.no_grad():
         distribution: Any = model.policy.get_distribution(torch.as_tensor(observation)).distribution
     if environment == "Pendulum-v1":
         assert actions.mean() == pytest.approx(float(distribution.mean), abs=0.02)
         assert actions.std() == pytest.approx(float(distribution.stddev), rel=0.02)
     else:
-        drawn = np.bincount(actions[:, 0].astype(int), minlength=distribution.probs.shape[1]) / len(actions)
+        drawn = np.bincount(actions, minlength=distribution.probs.shape[1]) / len(actions)
         np.testing.assert_allclose(drawn, distribution.probs[0].numpy(), atol=0.01)
 
 

@@ -1,6 +1,7 @@
-"""What the actor's scores mean: the probabilities of Discrete actions, or the means of Box ones.
+"""What the actor's scores mean: the logits of Discrete actions, or the means of Box ones.
 
-Both draw from noise that is given, so that a whole rollout's is made by one call.
+Scores are `[scores, batch]`: numpy adds up and compares rows faster than columns. Both kinds draw from noise that is
+given, so that a whole rollout's is made by one call.
 """
 
 import math
@@ -22,8 +23,9 @@ class Actions(Protocol):
         """Noise for a rollout, from numpy's global generator, which Stable-Baselines3 seeds."""
         ...
 
-    def draw(self, scores: Floats, noise: Floats) -> tuple[npt.NDArray[Any], Floats, Floats]:
-        """Actions for the environment, the same as the rollout buffer keeps them, and their log-probabilities."""
+    def draw(self, scores: Floats, noise: Floats) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Actions for the environment, and as `log_probs` and the rollout buffer take them: `[batch]` or
+        `[batch, numbers]`."""
         ...
 
     def best(self, scores: Floats) -> npt.NDArray[Any]:
@@ -31,7 +33,7 @@ class Actions(Protocol):
         ...
 
     def kept(self, actions: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The rollout buffer's actions `[samples, numbers]` as `log_probs` wants them."""
+        """The rollout buffer's actions `[samples, numbers]` as `log_probs` takes them."""
         ...
 
     def log_probs(self, scores: Floats, actions: npt.NDArray[Any]) -> Floats:
@@ -50,38 +52,43 @@ class Actions(Protocol):
 class Discrete:
     """One of n actions; the scores are logits."""
 
-    def noise(self, steps: int, copies: int) -> Floats:
-        return np.random.random((steps, copies)).astype(np.float32)
+    def __init__(self, network: Network) -> None:
+        self._choices = network.score_count
 
-    def draw(self, scores: Floats, noise: Floats) -> tuple[npt.NDArray[Any], Floats, Floats]:
-        log_p, p = _log_softmax(scores)
-        if p.shape[1] == 2:
-            actions = (noise >= p[:, 0]).astype(np.int64)
-        else:
-            actions = np.minimum((noise[:, None] >= p.cumsum(axis=1)).sum(axis=1), p.shape[1] - 1)
-        return actions, actions[:, None].astype(np.float32), log_p[np.arange(len(actions)), actions]
+    def noise(self, steps: int, copies: int) -> Floats:
+        # The highest of logits with this noise is drawn from their softmax: Gumbel (1954), Maddison et al. (2014).
+        return np.random.gumbel(size=(steps, self._choices, copies)).astype(np.float32)
+
+    def draw(self, scores: Floats, noise: Floats) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        actions = self.best(scores + noise)
+        return actions, actions
 
     def best(self, scores: Floats) -> npt.NDArray[Any]:
-        return np.asarray(scores.argmax(axis=1))
+        if len(scores) == 2:
+            return np.asarray(scores[1] > scores[0], np.int64)
+        return np.asarray(scores.argmax(axis=0))
 
     def kept(self, actions: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return actions[:, 0].astype(np.int64)
 
     def log_probs(self, scores: Floats, actions: npt.NDArray[Any]) -> Floats:
-        self._chosen = np.arange(len(actions)), actions
-        self._log_p, self._p = _log_softmax(scores)
+        self._chosen = actions, np.arange(len(actions))
+        shifted = scores - scores.max(axis=0)
+        exponentials = np.exp(shifted)
+        sums = exponentials.sum(axis=0)
+        self._log_p, self._p = shifted - np.log(sums), exponentials / sums
         return np.asarray(self._log_p[self._chosen])
 
     def gradient(self, d_log_probs: Floats, d_entropy: float) -> Floats:
-        d_scores = self._p * -d_log_probs[:, None]
+        d_scores: Floats = self._p * -d_log_probs
         d_scores[self._chosen] += d_log_probs
         if d_entropy:
-            entropies = -(self._p * self._log_p).sum(axis=1)
-            d_scores -= np.float32(d_entropy) * self._p * (self._log_p + entropies[:, None])
+            entropies = -(self._p * self._log_p).sum(axis=0)
+            d_scores -= np.float32(d_entropy) * self._p * (self._log_p + entropies)
         return d_scores
 
     def entropy(self) -> float:
-        return -float(np.vdot(self._p, self._log_p)) / len(self._p)
+        return -float(np.vdot(self._p, self._log_p)) / len(self._p[0])
 
 
 class Box:
@@ -95,44 +102,33 @@ class Box:
         self._log_std, self._gradient = log_std, gradient
 
     def noise(self, steps: int, copies: int) -> Floats:
-        return np.random.standard_normal((steps, copies, len(self._log_std))).astype(np.float32)
+        return np.random.standard_normal((steps, len(self._log_std), copies)).astype(np.float32)
 
-    def draw(self, scores: Floats, noise: Floats) -> tuple[npt.NDArray[Any], Floats, Floats]:
-        actions = np.asarray(scores + np.exp(self._log_std) * noise, np.float32)
-        return self.best(actions), actions, self._of_normal(noise)
+    def draw(self, scores: Floats, noise: Floats) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        actions = np.asarray(scores + np.exp(self._log_std)[:, None] * noise, np.float32)
+        return self.best(actions), actions.T
 
     def best(self, scores: Floats) -> npt.NDArray[Any]:
-        return np.clip(scores.reshape(-1, *self._space.shape), self._space.low, self._space.high)
+        return np.clip(scores.T.reshape(-1, *self._space.shape), self._space.low, self._space.high)
 
     def kept(self, actions: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return actions
 
     def log_probs(self, scores: Floats, actions: npt.NDArray[Any]) -> Floats:
-        self._precision = np.exp(-self._log_std)
-        self._normal = (actions - scores) * self._precision
-        return self._of_normal(self._normal)
+        self._precision = np.exp(-self._log_std)[:, None]
+        self._normal = (actions.T - scores) * self._precision
+        constant = float(self._log_std.sum()) + 0.5 * _LOG_2_PI * len(self._log_std)
+        return np.asarray(-0.5 * (self._normal * self._normal).sum(axis=0) - np.float32(constant))
 
     def gradient(self, d_log_probs: Floats, d_entropy: float) -> Floats:
-        self._gradient[:] = d_log_probs @ (self._normal * self._normal - 1)
+        self._gradient[:] = (self._normal * self._normal - 1) @ d_log_probs
         self._gradient += np.float32(d_entropy * len(d_log_probs))
-        return np.asarray(self._normal * (d_log_probs[:, None] * self._precision))
+        return np.asarray(self._normal * (d_log_probs * self._precision))
 
     def entropy(self) -> float:
         return float(self._log_std.sum()) + 0.5 * (1 + _LOG_2_PI) * len(self._log_std)
 
-    def _of_normal(self, normal: Floats) -> Floats:
-        constant = float(self._log_std.sum()) + 0.5 * _LOG_2_PI * len(self._log_std)
-        return np.asarray(-0.5 * (normal * normal).sum(axis=1) - np.float32(constant))
-
 
 def actions_of(space: spaces.Space[Any], network: Network) -> Actions:
     """How a network acts in a space that `unsupported` has nothing against."""
-    return Box(space, network) if isinstance(space, spaces.Box) else Discrete()
-
-
-def _log_softmax(scores: Floats) -> tuple[Floats, Floats]:
-    """Log-probabilities and probabilities of logits."""
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
-    sums = exponentials.sum(axis=1, keepdims=True)
-    return shifted - np.log(sums), exponentials / sums
+    return Box(space, network) if isinstance(space, spaces.Box) else Discrete(network)

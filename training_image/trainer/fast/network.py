@@ -68,7 +68,7 @@ class Network:
             members.append(log_std)
         self._widths = [layer.out_features for layer in actor]
         self._inputs = [layer.in_features for layer in actor]
-        self._scores = len(policy.action_net.bias)  # type: ignore[arg-type]  # a Linear layer, `unsupported` has seen to it
+        self.score_count = len(policy.action_net.bias)  # type: ignore[arg-type]  # a Linear layer, `unsupported` has seen to it
         self._has_log_std = log_std is not None
         self._rectified = isinstance(policy.mlp_extractor.policy_net[1], torch.nn.ReLU)
         self._group = policy.optimizer.param_groups[0]
@@ -87,7 +87,7 @@ class Network:
         self._observations: Floats
 
     def forward(self, observations: Floats) -> tuple[Floats, Floats]:
-        """Scores `[batch, scores]` of the actor and values `[batch]` of the critic.
+        """Scores `[scores, batch]` of the actor and values `[batch]` of the critic.
 
         Keeps what `backward` needs until the next call.
         """
@@ -102,8 +102,8 @@ class Network:
             self._activate(computed)
             inputs = paired
         weights = self.weights
-        scores = inputs[ACTOR] @ weights.actor_weight.T
-        scores += weights.actor_bias
+        scores = weights.actor_weight @ inputs[ACTOR].T
+        scores += weights.actor_bias[:, None]
         values = inputs[CRITIC] @ weights.critic_weight
         values += weights.critic_bias
         return scores, values
@@ -114,22 +114,24 @@ class Network:
         return np.asarray(top @ weights.critic_weight + weights.critic_bias)
 
     def scores(self, observations: Floats) -> Floats:
-        """What the actor alone says, for a batch of any size."""
+        """Scores `[scores, batch]` of the actor alone, for a batch of any size."""
         top, weights = self._top(observations, ACTOR), self.weights
-        return np.asarray(top @ weights.actor_weight.T + weights.actor_bias)
+        scores = weights.actor_weight @ top.T
+        scores += weights.actor_bias[:, None]
+        return scores
 
     def backward(self, d_scores: Floats, d_values: Floats) -> None:
-        """The gradient of every weight, given the loss's gradients by what `forward` returned last.
+        """The gradient of every weight, given the loss's gradients by what `forward` returned last, in its shapes.
 
         That of `log_std` is not the network's to know: `actions.Box` writes it.
         """
         space, weights, gradients = self._used, self.weights, self.gradients
         (_, top), (_, delta) = space.activations[-1], space.deltas[-1]
-        np.matmul(d_scores.T, top[ACTOR], out=gradients.actor_weight)
-        np.matmul(space.ones[0], d_scores, out=gradients.actor_bias)
+        np.matmul(d_scores, top[ACTOR], out=gradients.actor_weight)
+        np.matmul(d_scores, space.ones[0], out=gradients.actor_bias)
         np.matmul(d_values, top[CRITIC], out=gradients.critic_weight)
         gradients.critic_bias[0] = d_values.sum()
-        np.matmul(d_scores, weights.actor_weight, out=delta[ACTOR])
+        np.matmul(d_scores.T, weights.actor_weight, out=delta[ACTOR])
         np.multiply(d_values[:, None], weights.critic_weight, out=delta[CRITIC])
         for layer in range(len(self._widths) - 1, -1, -1):
             computed, paired = space.deltas[layer]
@@ -208,7 +210,7 @@ class Network:
                 hidden.append(_Hidden(take(2 * width, inputs), take(2 * width)))
             else:
                 hidden.append(_Hidden(take(2, width, inputs), take(2, 1, width)))
-        top, scores = self._widths[-1], self._scores
+        top, scores = self._widths[-1], self.score_count
         outputs = take(scores, top), take(scores), take(top), take(1)
         return _Views(hidden, *outputs, take(scores) if self._has_log_std else None)
 

@@ -102,33 +102,48 @@ class FastPPO(PPO):
         callback.on_rollout_start()
         network, copies = self._bound(), env.num_envs  # after the callback, which may have set parameters
         noise = self._actions.noise(n_rollout_steps, copies)
+        scores = np.empty((network.score_count, n_rollout_steps, copies), np.float32)
+        actions: list[npt.NDArray[Any]] = []
+        cut: list[tuple[int, Any, npt.NDArray[Any]]] = []
         assert isinstance(self._last_obs, np.ndarray)
         dones = self._last_episode_starts
         for step in range(n_rollout_steps):
             rollout_buffer.observations[step] = self._last_obs
             rollout_buffer.episode_starts[step] = self._last_episode_starts
-            scores, values = network.forward(_flat(rollout_buffer.observations[step]))
-            clipped_actions, actions, log_probs = self._actions.draw(scores, noise[step])
-            new_obs, rewards, dones, infos = env.step(clipped_actions)
+            scores[:, step] = network.scores(_flat(rollout_buffer.observations[step]))
+            taken, drawn = self._actions.draw(scores[:, step], noise[step])
+            actions.append(drawn)
+            new_obs, rewards, dones, infos = env.step(taken)
             self.num_timesteps += copies
-            callback.update_locals(locals())
+            callback.update_locals({"rewards": rewards, "dones": dones, "infos": infos})
             if not callback.on_step():
                 return False
             if dones.any():
                 self._update_info_buffer(infos, dones)
-                rewards = self._bootstrapped(rewards, dones, infos)
-            rollout_buffer.actions[step] = actions
+                cut += [(step, copy, last) for copy in np.flatnonzero(dones) if (last := _cut(infos[copy])) is not None]
             rollout_buffer.rewards[step] = rewards
-            rollout_buffer.values[step] = values
-            rollout_buffer.log_probs[step] = log_probs
             self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
-        rollout_buffer.pos, rollout_buffer.full = n_rollout_steps, True
-        last_values = torch.from_numpy(network.values(_flat(self._last_obs)))
+        self._complete(rollout_buffer, scores, actions, cut)
         assert dones is not None
+        last_values = torch.from_numpy(network.values(_flat(self._last_obs)))
         rollout_buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _complete(self, buffer: RolloutBuffer, scores: Floats, actions: list[Any], cut: list[Any]) -> None:
+        """What needs no step of the environment is computed for the whole rollout at once."""
+        network, taken = self._bound(), np.stack(actions)
+        shape = taken.shape[:2]
+        buffer.actions[:] = taken.reshape(buffer.actions.shape)
+        log_probs = self._actions.log_probs(scores.reshape(len(scores), -1), taken.reshape(-1, *taken.shape[2:]))
+        buffer.log_probs[:] = log_probs.reshape(shape)
+        observations = buffer.observations.reshape(shape[0] * shape[1], -1)
+        buffer.values[:] = network.values(_flat(observations)).reshape(shape)
+        if cut:  # of what would have followed where only a time limit ended the episode, the value is known
+            steps, copies, last = zip(*cut, strict=True)
+            buffer.rewards[steps, copies] += self.gamma * network.values(_flat(np.stack(last)))
+        buffer.pos, buffer.full = shape[0], True
 
     def train(self) -> None:
         """Update the weights from the buffer, as `PPO.train` does."""
@@ -141,7 +156,7 @@ class FastPPO(PPO):
         numbers = np.stack(
             [buffer.swap_and_flatten(a)[:, 0] for a in (buffer.log_probs, buffer.advantages, buffer.returns)]
         )
-        losses = _Losses(len(observations), clip_range)
+        losses = _Losses(len(observations), self.batch_size, clip_range)
         # Numbers that overflow are found by whoever watches losses and weights; numpy need not warn of them too.
         with np.errstate(all="ignore"):
             for _ in range(self.n_epochs):
@@ -177,16 +192,6 @@ class FastPPO(PPO):
         losses.add(part, surrogate, error, ratio, log_ratio, self._actions.entropy())
         network.step(self.max_grad_norm)
 
-    def _bootstrapped(self, rewards: Any, dones: Any, infos: list[dict[str, Any]]) -> Any:
-        """The rewards, with the value of what would have followed where only a time limit ended the episode."""
-        cut = [i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)]
-        cut = [i for i in cut if infos[i].get("terminal_observation") is not None]
-        if not cut:
-            return rewards
-        rewards = np.array(rewards, np.float32)
-        rewards[cut] += self.gamma * self._bound().values(_flat([infos[i]["terminal_observation"] for i in cut]))
-        return rewards
-
     def _record(self, losses: "_Losses") -> None:
         """The names and meanings of `PPO.train`."""
         policy, value, entropy, kl, clipped = losses.means()
@@ -209,13 +214,15 @@ class FastPPO(PPO):
 
 
 class _Losses:
-    """What was measured of every sample, averaged once an epoch: a mean of each minibatch would cost more."""
+    """What was measured of every sample, averaged once an epoch: minibatch by minibatch would cost more calls."""
 
-    def __init__(self, samples: int, clip_range: float) -> None:
+    def __init__(self, samples: int, batch_size: int, clip_range: float) -> None:
         self.clip_range = clip_range
         self._samples = np.empty((4, samples), np.float32)
+        self._starts = np.arange(0, samples, batch_size)
+        self._counts = np.diff(self._starts, append=samples)
         self._entropies: list[float] = []
-        self._epochs: list[tuple[float, float, float, float]] = []
+        self._epochs: list[npt.NDArray[np.float64]] = []
 
     def add(
         self, part: slice, surrogate: Floats, error: Floats, ratio: Floats, log_ratio: Floats, entropy: float
@@ -228,17 +235,22 @@ class _Losses:
         self._entropies.append(entropy)
 
     def end_epoch(self) -> None:
-        """Average the samples."""
+        """Average the samples of each minibatch, and those averages, as Stable-Baselines3 does."""
         surrogate, error, ratio, log_ratio = self._samples
-        ratio = ratio - 1
-        kl = float((ratio - log_ratio).mean())
-        clipped = float((np.abs(ratio) > self.clip_range).mean())
-        self._epochs.append((-float(surrogate.mean()), float(error @ error) / len(error), kl, clipped))
+        ratio -= 1
+        values = np.array((-surrogate, error * error, ratio - log_ratio, np.abs(ratio) > self.clip_range))
+        minibatches = np.add.reduceat(values, self._starts, axis=1, dtype=np.float64) / self._counts
+        self._epochs.append(minibatches.mean(axis=1))
 
     def means(self) -> tuple[float, float, float, float, float]:
         """Policy loss, value loss, entropy and clip fraction over all epochs; the divergence of the last one."""
         policy, value, _, clipped = (float(mean) for mean in np.mean(self._epochs, axis=0))
-        return policy, value, float(np.mean(self._entropies)), self._epochs[-1][2], clipped
+        return policy, value, float(np.mean(self._entropies)), float(self._epochs[-1][2]), clipped
+
+
+def _cut(info: dict[str, Any]) -> npt.NDArray[Any] | None:
+    """The last observation of an episode that only a time limit ended."""
+    return info.get("terminal_observation") if info.get("TimeLimit.truncated", False) else None
 
 
 def _flat(observations: Any) -> Floats:
