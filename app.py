@@ -13,6 +13,7 @@ from stacks.compute import ComputeStack  # noqa: E402
 from stacks.constructs.dependencies import function_code  # noqa: E402
 from stacks.events import EventsStack  # noqa: E402
 from stacks.governance.govern import govern, synthesise  # noqa: E402
+from stacks.monitoring import MonitoringStack  # noqa: E402
 from stacks.network import NetworkStack  # noqa: E402
 from stacks.pipeline import PipelineStack  # noqa: E402
 from stacks.runs import RunsStack  # noqa: E402
@@ -25,10 +26,10 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
     code = function_code(bundle=bundle)
     storage = StorageStack(app, settings=settings, function_code=code)
     network = NetworkStack(app, settings=settings)
-    alerts = AlertsStack(app, settings=settings)
+    runs = RunsStack(app, settings=settings)
+    alerts = AlertsStack(app, settings=settings, function_code=code, run_table=runs.table)
     compute = ComputeStack(app, settings=settings, vpc=network.vpc, subnets=network.subnets)
     serving = ServingStack(app, settings=settings, function_code=code, artifacts_bucket=storage.artifacts_bucket)
-    runs = RunsStack(app, settings=settings)
     pipeline = PipelineStack(
         app,
         settings=settings,
@@ -41,8 +42,10 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         model_package_group_name=serving.model_package_group_name,
         serving_image_uri=serving.image_uri,
         topic=alerts.topic,
+        alert_function=alerts.alert_function,
         run_table=runs.table,
     )
+    job_queues = [queue for pool in (compute.cpu, compute.gpu) for queue in (pool.queue, pool.spot_queue)]
     ApiStack(
         app,
         settings=settings,
@@ -53,7 +56,8 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         state_machine=pipeline.state_machine,
         state_machine_name=pipeline.state_machine_name,
         job_log_group=pipeline.job_log_group,
-        job_queues=[queue for pool in (compute.cpu, compute.gpu) for queue in (pool.queue, pool.spot_queue)],
+        job_queues=job_queues,
+        alert_function=alerts.alert_function,
     )
     EventsStack(
         app,
@@ -62,6 +66,14 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         input_bucket=storage.input_bucket,
         state_machine=pipeline.state_machine,
         finish_function=pipeline.finish_function,
+        alert_function=alerts.alert_function,
+    )
+    MonitoringStack(
+        app,
+        settings=settings,
+        alert_function=alerts.alert_function,
+        job_queues=job_queues,
+        state_machine=pipeline.state_machine,
     )
     govern(app, judge=settings.judge)
 

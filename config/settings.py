@@ -33,6 +33,7 @@ RetentionDays = Literal[1, 3, 7, 14, 30, 60, 90, 180, 365, 731, 1827, 3653]
 
 CpuInstanceType = Annotated[str, AfterValidator(partial(check_instance_type, known=CPU_INSTANCES))]
 MaxVcpus = Annotated[int, Field(ge=1, le=MAX_VCPUS)]
+Uuid = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
 ImageUri = Annotated[
     str,
     Field(
@@ -214,12 +215,58 @@ class FunctionsSettings(_Section):
     )
 
 
+class SlackSettings(_Section):
+    """A Slack channel that messages go to, by Amazon Q Developer in chat applications.
+
+    Somebody must authorise the workspace once, in the console of Amazon Q Developer in chat applications.
+    """
+
+    workspace_id: str = Field(pattern=r"^[0-9A-Z]{1,255}$", description="Id of the workspace, such as `T07EA123LEP`.")
+    channel_id: str = Field(pattern=r"^[A-Za-z0-9]{1,255}$", description="Id of the channel, such as `C07EZ1ABC23`.")
+
+
+class TeamsSettings(_Section):
+    """A channel of Microsoft Teams that messages go to, by Amazon Q Developer in chat applications.
+
+    Somebody must authorise the team once, in the console of Amazon Q Developer in chat applications.
+    """
+
+    tenant_id: Uuid = Field(description="Id of the tenant.")
+    team_id: Uuid = Field(description="Id of the team.")
+    channel_id: str = Field(
+        pattern=r"^([a-zA-Z0-9-_=+/.,])*%3[aA]([a-zA-Z0-9-_=+/.,])*%40([a-zA-Z0-9-_=+/.,])*$",
+        description="Id of the channel as its link has it, such as `19%3a0123abcd%40thread.tacv2`.",
+    )
+
+
 class AlertsSettings(_Section):
-    """Who hears about the ends of runs."""
+    """Who is told of the ends of runs and of what is wrong, and when something counts as wrong."""
 
     email: str | None = Field(
         default=None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", description="Subscribed to the topic; must be confirmed."
     )
+    slack: SlackSettings | None = Field(default=None, description="A Slack channel.")
+    teams: TeamsSettings | None = Field(default=None, description="A channel of Microsoft Teams.")
+    monthly_budget_usd: float | None = Field(
+        default=None,
+        gt=0,
+        description="Tell `alerts.email` when the account's bill for this stage's resources, by their tag `stage`, "
+        "reaches 80 % of it, or is forecast to exceed it.",
+    )
+    patience_minutes: int = Field(
+        default=5, ge=1, le=60, description="How long a collapsed entropy or a fallen return must last."
+    )
+    return_drop: float = Field(
+        default=0.5, gt=0, le=1, description="How much of what was learnt may be lost again, as a share of it."
+    )
+    checkpoint_overdue_minutes: float = Field(default=15, gt=0, le=24 * 60, description="How late a checkpoint may be.")
+    without_step_minutes: float = Field(
+        default=10,
+        gt=0,
+        le=24 * 60,
+        description="How long a training may take no step; runs have a limit of their own.",
+    )
+    budget_percent: float = Field(default=80, gt=0, le=100, description="How much of a run's cost limit may be used.")
 
 
 class MetricsSettings(_Section):
@@ -315,6 +362,12 @@ class Settings(_Section):
     def _protected_is_kept(self) -> Self:
         if self.protect and self.empty_on_destroy:
             raise ValueError("empty_on_destroy: not together with protect: true")
+        return self
+
+    @model_validator(mode="after")
+    def _budget_has_a_reader(self) -> Self:
+        if self.alerts.monthly_budget_usd is not None and self.alerts.email is None:
+            raise ValueError("alerts.email: required with alerts.monthly_budget_usd: AWS Budgets writes to it")
         return self
 
     @model_validator(mode="after")

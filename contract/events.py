@@ -49,7 +49,7 @@ class Validated(TypedDict):
 
 
 class Measured(TypedDict):
-    """What CloudWatch makes metrics of; its other members are those of `contract.metrics.embedded`."""
+    """What CloudWatch makes metrics of; its other members are those of `contract.metrics.measured`."""
 
     event: Literal["metrics"]
     seed: NotRequired[int]

@@ -9,7 +9,9 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+from contract.events import Measured
 
 NAMESPACE = "rlpipe"
 
@@ -169,10 +171,10 @@ MEASURED: Mapping[str, Metric] = {
 """Metrics by what Stable-Baselines3 calls their values. What else an algorithm measures is in the line's `measured`."""
 
 
-def embedded(
+def measured(
     values: Mapping[Metric, float | Sequence[float]], dimensions: Mapping[str, str], **properties: Any
-) -> dict[str, Any]:
-    """The members of a line that CloudWatch makes metrics of; NaN and infinite values are left out.
+) -> Measured:
+    """The event that CloudWatch makes metrics of; NaN and infinite values are left out.
 
     :param values: a number, or up to 100 of them, for each metric; all metrics have the same dimensions.
     :param dimensions: a value for each of those dimensions.
@@ -186,12 +188,14 @@ def embedded(
         "Dimensions": [list(names)],
         "Metrics": [{"Name": metric.name, "Unit": metric.unit} for metric in numbers],
     }
-    return {
-        "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive] if numbers else []},
+    event = {
+        "event": "metrics",
+        **properties,
         **{name: dimensions[name] for name in names},
         **{metric.name: value for metric, value in numbers.items()},
-        **properties,
+        "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive] if numbers else []},
     }
+    return cast("Measured", event)
 
 
 def _finite(value: float | Sequence[float]) -> float | list[float]:

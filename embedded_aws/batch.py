@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from embedded_aws import hooks
 from embedded_aws.images import ImageNotFoundError, resolve
 from embedded_aws.jobs import DEFAULT_LOG_GROUP, FINISHED, WAITING, Job, JobRunner, Place, new_record
 from embedded_aws.process import GroupRegister, LogShipper
@@ -391,7 +392,11 @@ class Batch:
         """Say why the job can never be placed, and cancel it in time if the queue says so."""
         large = all(job.vcpus > _max_vcpus(environment) for environment in environments)
         code = f"MISCONFIGURATION:{'COMPUTE_ENVIRONMENT_MAX_RESOURCE' if large else 'JOB_RESOURCE_REQUIREMENT'}"
-        job.record["statusReason"] = f"{code} - {_NEVER_FITS[code]}"
+        if not job.record.get("statusReason", "").startswith(code):
+            job.record["statusReason"] = f"{code} - {_NEVER_FITS[code]}"
+            hooks.put_event(
+                "aws.batch", "Batch Job Queue Blocked", dict(job.record), [job.record["jobArn"], job.record["jobQueue"]]
+            )
         for action in queue.get("jobStateTimeLimitActions", []):
             if action["reason"] == code and not job.has_time_limit:
                 job.has_time_limit = True

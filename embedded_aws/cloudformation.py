@@ -41,7 +41,6 @@ def register(settings: Settings, batch: Batch, sagemaker: SageMaker) -> None:
         "update": lambda name, old, new, stack: (name, {}),
         "delete": lambda name, properties: _empty_bucket(settings, properties["BucketName"]),
     }
-    hooks.accept_metric_math_alarms()
     _warm_up_functions(handlers["AWS::Lambda::Function"])
 
 

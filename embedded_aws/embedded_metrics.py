@@ -37,7 +37,7 @@ def install() -> None:
 def _publish(messages: list[str]) -> None:
     for message in messages:
         for it in extract(message):
-            hooks.put_metric_values(it.namespace, it.name, it.values, it.unit, it.dimensions, at=it.at)
+            hooks.store_metric(it.namespace, it.name, it.values, it.unit, it.dimensions, at=it.at)
 
 
 def extract(message: str) -> Iterator[Datum]:

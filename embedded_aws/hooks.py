@@ -61,9 +61,11 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_evaluate_all_alarms",
         "_evaluate_parent_alarms",
         "_metrics",
+        "_put_metric_alarm",
         "_put_metric_data",
         "_record_history",
         "_stat_value",
+        "_store_datum",
     ),
     "services.cloudwatch_logs": (
         "_append_log_events",
@@ -94,7 +96,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     ),
     "services.s3": ("_fire_s3_event",),
     "services.sns": ("_error", "_p", "_publish", "_topic_by_arn_any_scope"),
-    "services.sqs": ("_queue_by_arn",),
+    "services.sqs": ("_queue_by_arn", "_queues", "_refresh_counts"),
     "services.stepfunctions": (
         "_AWS_SDK_ERROR_CODE_OVERRIDES",
         "_AWS_SDK_ERROR_PREFIX",
@@ -296,6 +298,20 @@ def name_versions_in_events() -> None:
     replace("services.eventbridge", "_dispatch_event", dispatch_with_version)
 
 
+def messages_in_queues() -> dict[str, int]:
+    """The names of all queues, and how many messages could be received from each."""
+    refresh, counted = private("services.sqs", "_refresh_counts"), {}
+    for each in list(private("services.sqs", "_queues").values()):
+        refresh(each)
+        counted[each["name"]] = int(each["attributes"]["ApproximateNumberOfMessages"])
+    return counted
+
+
+def call_function(arn: str, payload: str) -> None:
+    """Invoke a function asynchronously, as another service does."""
+    private("services.eventbridge", "_dispatch_to_lambda")(arn, payload)
+
+
 def put_metric(namespace: str, name: str, value: float, unit: str, dimensions: dict[str, str]) -> None:
     """Publish one datum of a service's own CloudWatch metric."""
     put_metrics(namespace, [(name, unit, dimensions, {value: 1})])
@@ -316,13 +332,13 @@ def put_metrics(namespace: str, data: list[tuple[str, str, dict[str, str], dict[
     private("services.cloudwatch", "_put_metric_data")({}, {"Namespace": namespace, "MetricData": listed}, False, True)
 
 
-def put_metric_values(
+def store_metric(
     namespace: str, name: str, values: list[float], unit: str, dimensions: dict[str, str], *, at: float
 ) -> None:
-    """Publish values of one CloudWatch metric, of the time `at`, in seconds since 1970."""
-    named = [{"Name": key, "Value": item} for key, item in dimensions.items()]
-    datum = {"MetricName": name, "Values": values, "Unit": unit, "Dimensions": named, "Timestamp": at}
-    private("services.cloudwatch", "_put_metric_data")({}, {"Namespace": namespace, "MetricData": [datum]}, False, True)
+    """Keep values of a metric, of the time `at` in seconds since 1970; alarms see them when they look next."""
+    private("services.cloudwatch", "_store_datum")(
+        namespace, name, dimensions, at, unit, None, values, [1.0] * len(values), None
+    )
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------
@@ -383,18 +399,40 @@ def ec2_nat_gateways() -> Any:
     return private("services.ec2", "_nat_gateways")
 
 
-def accept_metric_math_alarms() -> None:
-    """Let alarms on metric math deploy. Their expression is shown as the metric's name; it is not evaluated."""
-    record = private("services.cloudformation.provisioners", "_cw_metric_alarm_record")
+def keep_metric_queries() -> None:
+    """Let alarms on expressions deploy, by templates and by PutMetricAlarm, and keep the queries in `Metrics`.
 
-    def with_expression(name: str, properties: dict[str, Any]) -> Any:
-        metrics = properties.get("Metrics")
-        if metrics:
-            expression = ", ".join(str(metric.get("Expression", metric["Id"])) for metric in metrics)
-            properties = {**properties, "Metrics": None, "Namespace": "MetricMath", "MetricName": expression}
-        return record(name, properties)
+    ministack wants a metric's name: theirs is the expression.
+    """
+    from_template = private("services.cloudformation.provisioners", "_cw_metric_alarm_record")
+    put = private("services.cloudwatch", "_put_metric_alarm")
 
-    replace("services.cloudformation.provisioners", "_cw_metric_alarm_record", with_expression)
+    def record(name: str, properties: dict[str, Any]) -> Any:
+        queries = properties.get("Metrics")
+        if not queries:
+            return from_template(name, properties)
+        named = {"Metrics": None, "Namespace": "", "MetricName": ""} | _named(queries)
+        return {**from_template(name, {**properties, **named}), "Metrics": _numbers(queries)}
+
+    def put_alarm(params: Any, request: dict[str, Any], *protocol: Any) -> Any:
+        queries = request.get("Metrics")
+        answer = put(params, {**request, **_named(queries)} if queries else request, *protocol)
+        if queries:
+            private("services.cloudwatch", "_alarms")[request["AlarmName"]]["Metrics"] = queries
+        return answer
+
+    replace("services.cloudformation.provisioners", "_cw_metric_alarm_record", record)
+    replace("services.cloudwatch", "_put_metric_alarm", put_alarm)
+
+
+def _named(queries: list[dict[str, Any]]) -> dict[str, str]:
+    expression = ", ".join(str(query.get("Expression", query["Id"])) for query in queries)
+    return {"Namespace": "MetricMath", "MetricName": expression}
+
+
+def _numbers(queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A template may hold numbers as text."""
+    return [{**query, "Period": int(query.get("Period") or 60)} for query in queries]
 
 
 # --- Lambda -----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
@@ -18,6 +19,7 @@ from config.settings import Settings
 from contract.api import ROUTES, Route
 from contract.layout import RUN_FILE, TRAINING_SUMMARY
 from contract.record import NEWEST_FIRST
+from stacks.constructs.alarms import Alarms
 from stacks.constructs.base import RoomStack, dead_letters, log_group
 from stacks.constructs.firewall import Firewall
 from stacks.constructs.function import Function
@@ -41,6 +43,7 @@ class ApiStack(RoomStack):
         state_machine_name: str,
         job_log_group: logs.ILogGroup,
         job_queues: list[batch.IJobQueue],
+        alert_function: lambda_.IFunction,
     ) -> None:
         super().__init__(scope, "api", settings=settings, description="The HTTP API and the function behind it.")
         self._settings = settings
@@ -81,6 +84,7 @@ class ApiStack(RoomStack):
             (["sagemaker:ListEndpoints"], "*"),  # knows no resources
         ):
             self._function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+        Alarms(self, settings=settings, action=alert_function).of_dead_letters("Control", dead)
         self._listen_to_jobs(job_queues, dead)
         api = self._api()
         if settings.api.auth == "api_key":

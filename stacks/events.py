@@ -12,6 +12,7 @@ from constructs import Construct
 
 from config.settings import Settings
 from contract.layout import RUN_FILE
+from stacks.constructs.alarms import Alarms
 from stacks.constructs.base import RoomStack, dead_letters
 from stacks.constructs.function import Function
 
@@ -28,9 +29,11 @@ class EventsStack(RoomStack):
         input_bucket: s3.IBucket,
         state_machine: sfn.IStateMachine,
         finish_function: lambda_.IFunction,
+        alert_function: lambda_.IFunction,
     ) -> None:
         super().__init__(scope, "events", settings=settings, description="What starts runs and sees them ended.")
         self._dead_letters = dead_letters(self, "DeadLetters")
+        Alarms(self, settings=settings, action=alert_function).of_dead_letters("Events", self._dead_letters)
         trigger = Function(
             self,
             "Trigger",

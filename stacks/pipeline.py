@@ -20,6 +20,8 @@ from constructs import Construct
 
 from config.settings import Settings
 from contract.layout import ERROR_SUFFIX, GOLDEN, RUN_FILE, VERDICT
+from contract.metrics import STAGE_VARIABLE
+from stacks.constructs.alarms import Alarms
 from stacks.constructs.assets import ROOT
 from stacks.constructs.base import RoomStack, dead_letters, log_group
 from stacks.constructs.endpoints import Endpoints
@@ -48,6 +50,7 @@ class PipelineStack(RoomStack):
         model_package_group_name: str,
         serving_image_uri: str,
         topic: sns.ITopic,
+        alert_function: lambda_.IFunction,
         run_table: dynamodb.ITable,
     ) -> None:
         super().__init__(scope, "pipeline", settings=settings, description="From a run file to an answering policy.")
@@ -55,7 +58,7 @@ class PipelineStack(RoomStack):
         self._input, self._artifacts, self._runs = input_bucket, artifacts_bucket, run_table
         jobs = Jobs(self, "Jobs", settings=settings, artifacts_bucket=artifacts_bucket)
         prepare, smoke_test = self._prepare(), self._smoke_test()
-        finish = self._finish(jobs, topic)
+        finish = self._finish(jobs, topic, Alarms(self, settings=settings, action=alert_function))
         endpoints = Endpoints(
             self,
             "Endpoints",
@@ -159,7 +162,9 @@ class PipelineStack(RoomStack):
         _allow(function, ["sagemaker:InvokeEndpoint"], self._sagemaker_arn("endpoint", "*"))
         return function
 
-    def _finish(self, jobs: Jobs, topic: sns.ITopic) -> Function:
+    def _finish(self, jobs: Jobs, topic: sns.ITopic, alarms: Alarms) -> Function:
+        letters = dead_letters(self, "FinishDeadLetters")
+        alarms.of_dead_letters("Finish", letters)
         function = Function(
             self,
             "Finish",
@@ -170,9 +175,10 @@ class PipelineStack(RoomStack):
                 "ARTIFACTS_BUCKET": self._artifacts.bucket_name,
                 "TOPIC_ARN": topic.topic_arn,
                 "RUN_TABLE": self._runs.table_name,
+                STAGE_VARIABLE: self._settings.stage,
             },
             timeout=60,
-            dead_letters=dead_letters(self, "FinishDeadLetters"),
+            dead_letters=letters,
         )
         _allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
         _allow(function, ["sns:Publish"], topic.topic_arn)

@@ -13,12 +13,14 @@ from typing import Any, TypedDict
 
 import boto3
 
+from contract import metrics
 from contract.control import Command, possible, state_of
-from contract.events import decode
-from contract.layout import RunLayout
+from contract.events import decode, encode
+from contract.layout import RunLayout, experiment_of_run
 from contract.outcomes import Outcome
 from contract.record import KIND, MAX_REASON
 from lambdas.items import from_item, to_item
+from lambdas.messages import Message, publication
 
 _s3 = boto3.client("s3")
 _sns = boto3.client("sns")
@@ -28,10 +30,13 @@ _dynamodb = boto3.client("dynamodb")
 _states = boto3.client("stepfunctions")
 
 LOG_LINES = 20
-# https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
-MAX_SUBJECT = 100
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
 MAX_CAUSE = 32_768
+
+_SYMBOLS = {Outcome.SUCCEEDED: "✅", Outcome.STOPPED: "⏹️", Outcome.LIMIT: "⌛", Outcome.REJECTED: "🚫"}
+_FAILURE = "❌"
+_HAS_REPORT = (Outcome.SUCCEEDED, Outcome.REJECTED, Outcome.ROLLED_BACK)
+"""Outcomes that come after validation, which writes the report."""
 
 
 class Ending(TypedDict):
@@ -107,14 +112,16 @@ def _end(end: dict[str, Any]) -> Ending:
         Body=json.dumps(ending, indent=1).encode(),
         ContentType="application/json",
     )
-    _sns.publish(
-        TopicArn=os.environ["TOPIC_ARN"],
-        Subject=f"{outcome}: {ending['run_id']}"[:MAX_SUBJECT],
-        Message=_message(ending, outcome),
-        MessageAttributes={"outcome": {"DataType": "String", "StringValue": outcome}},
-    )
+    _sns.publish(TopicArn=os.environ["TOPIC_ARN"], **publication(_message(ending, outcome, end["failed_jobs"])))
+    _count(outcome)
     _end_record(ending, attempt=end["redrives"])
     return ending
+
+
+def _count(outcome: Outcome) -> None:
+    """One more run that ended so, by the function's log."""
+    dimensions = {metrics.STAGE: os.environ["RLPIPE_STAGE"], metrics.OUTCOME: str(outcome)}
+    print(encode(metrics.measured({metrics.RUNS_ENDED: 1}, dimensions)))  # noqa: T201
 
 
 def _answer(token: str, *, goes_on: bool) -> None:
@@ -156,7 +163,7 @@ def _end_record(ending: Ending, *, attempt: int) -> None:
         ":one": 1,
         ":kind": KIND,
         ":attempt": attempt,
-        ":experiment": ending["run_id"].rpartition("-")[0],
+        ":experiment": experiment_of_run(ending["run_id"]),
     }
     with contextlib.suppress(_dynamodb.exceptions.ConditionalCheckFailedException):  # this function was retried
         _dynamodb.update_item(
@@ -233,18 +240,38 @@ def _with_last_words(reason: str, log_tail: list[str]) -> str:
     return f"{reason} ({'; '.join(said)})" if said else reason
 
 
-def _message(ending: Ending, outcome: Outcome) -> str:
-    tail = "\n".join(ending["log_tail"])
-    resumable = Command.RESUME in possible(outcome, None)
-    return "\n".join(
-        (
-            f"{ending['run_id']} ended as {outcome}.",
-            outcome.meaning,
-            "",
+def _message(ending: Ending, outcome: Outcome, failed_jobs: list[dict[str, Any]]) -> Message:
+    run_id, tail = ending["run_id"], "\n".join(ending["log_tail"])
+    others = [f"- {job['reason']}" for job in failed_jobs if job.get("reason") and outcome == Outcome.SUCCEEDED]
+    steps = [f"`rlpipe show {run_id}`"]
+    if outcome in _HAS_REPORT:
+        steps = [f"The report: {_link(RunLayout(run_id=run_id).report)}", f"`rlpipe report {run_id} --open`", *steps]
+    elif ending["log_tail"]:
+        steps.append(f"`rlpipe logs {run_id}`")
+    if Command.RESUME in possible(outcome, None):
+        steps.append(f"Go on from the step that failed: `rlpipe resume {run_id}`")
+    return Message(
+        kind=outcome,
+        about=run_id,
+        symbol=_SYMBOLS.get(outcome, _FAILURE),
+        paragraphs=(
+            f"{run_id} ended as {outcome}. {outcome.meaning}",
             f"Reason: {ending['reason']}",
-            *(("", "Last log lines:", tail) if tail else ()),
-            "",
-            f"More: rlpipe show {ending['run_id']}",
-            *((f"Go on from the step that failed: rlpipe resume {ending['run_id']}",) if resumable else ()),
-        )
+            *(["\n".join(["These seeds failed:", *others])] if others else []),
+        ),
+        steps=tuple(steps),
+        details=(f"Last log lines:\n{tail}",) if tail else (),
+        keywords=(os.environ["RLPIPE_STAGE"], experiment_of_run(run_id)),
     )
+
+
+def _link(key: str) -> str:
+    """Where a browser finds a file of the artifacts bucket: whoever may read it in the console may open it.
+
+    A presigned address would end with this function's credentials, within hours, and be open to everybody until then.
+    """
+    bucket = os.environ["ARTIFACTS_BUCKET"]
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+        return f"{endpoint}/{bucket}/{key}"
+    region = _s3.meta.region_name
+    return f"https://{region}.console.aws.amazon.com/s3/object/{bucket}?region={region}&prefix={key}"

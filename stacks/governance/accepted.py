@@ -159,6 +159,11 @@ ACCEPTED: tuple[Accepted, ...] = (
         "production has it.",
     ),
     Accepted(
+        path="rlpipe-*-monitoring/RuleDeadLetters/Resource",
+        rule="AwsSolutions-SQS3",
+        reason="It is itself where events go that rules could not deliver; this check knows functions' queues only.",
+    ),
+    Accepted(
         path="rlpipe-*/Image/Project/Resource",
         rule="AwsSolutions-CB4",
         reason="The project keeps no artifacts: what it makes it pushes to ECR, which encrypts it.",

@@ -52,6 +52,8 @@ class Account:
     """Seconds of the shortest time limit that a queue accepts for jobs that can never run."""
     until_stuck = 1200.0
     """Seconds within which Batch says that a job can never run."""
+    shortest_period = 60
+    """Seconds of the shortest period of a query's values."""
     until_measured = 600.0
     """Seconds within which a metric is listed."""
     until_given_up = 600.0

@@ -28,7 +28,7 @@ class Instance(Account):
     """`python -m embedded_aws`."""
 
     account_id = "000000000000"
-    shortest_attempt = 1
+    shortest_attempt = shortest_period = 1
     a_while = "0.4"
     shortest_stuck = 1
     until_stuck = until_measured = until_given_up = 20.0

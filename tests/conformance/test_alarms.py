@@ -1,5 +1,7 @@
 """When an alarm rings: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html"""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -77,3 +79,106 @@ def test_an_alarm_ends_when_its_data_are_old(aws: Account) -> None:
     put(aws, name, Period=1, TreatMissingData="notBreaching")
     publish(aws, name, 9)
     aws.until(lambda: state(aws, name) == "OK", what="the alarm ends")
+
+
+# --- actions, and queries over many metrics ---------------------------------------------------------------------------
+
+NOTES_DOWN = """
+import boto3, json, os
+def handler(event, context):
+    boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE"], MessageBody=json.dumps(event))
+"""
+
+
+@pytest.fixture
+def notes(aws: Account) -> tuple[str, Callable[[], list[dict[str, Any]]]]:
+    """The ARN of a function for alarms to call, and what gives the events that it was called with."""
+    url = aws.message_queue()
+    name = aws.function(NOTES_DOWN, Environment={"Variables": {"QUEUE": url}})
+    aws.functions.add_permission(
+        FunctionName=name,
+        StatementId="alarms",
+        Action="lambda:InvokeFunction",
+        Principal="lambda.alarms.cloudwatch.amazonaws.com",
+    )
+    return aws.arn("lambda", f"function:{name}"), lambda: [json.loads(body) for body in aws.receive(url)]
+
+
+def put_query(aws: Account, name: str, query: str, *, period: int = 60, **settings: Any) -> None:
+    aws.client("cloudwatch").put_metric_alarm(
+        **{
+            "AlarmName": name,
+            "Metrics": [{"Id": "q", "Expression": query, "Period": period, "ReturnData": True}],
+            "EvaluationPeriods": 1,
+            "Threshold": 5,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "TreatMissingData": "notBreaching",
+            **settings,
+        }
+    )
+    aws.made(lambda: aws.client("cloudwatch").delete_alarms(AlarmNames=[name]))
+
+
+@pytest.mark.page("AmazonCloudWatch/latest/monitoring/alarm-actions.html")
+def test_each_time_series_of_a_query_that_groups_rings_by_itself(aws: Account, notes: tuple[str, Any]) -> None:
+    function, read = notes
+    name = unique("alarm")
+    metric = name.replace("-", "")
+    query = f"SELECT MAX({metric}) FROM SCHEMA(\"Tests\", Room, Stage) WHERE Stage = 'dev'"
+    put_query(aws, name, f"{query} GROUP BY Room ORDER BY MAX() DESC", AlarmActions=[function])
+    publish(aws, metric, 9, Room="cellar", Stage="prod")
+    publish(aws, metric, 9, Room="cellar")
+    publish(aws, metric, 3, Room="cellar", Stage="dev")
+    publish(aws, metric, 9, Room="kitchen", Stage="dev")
+    [first] = aws.until(read, what="the kitchen rings", seconds=aws.until_measured)
+    assert first["alarmData"]["alarmContributor"]["attributes"] == {"Room": "kitchen"}
+    assert first["alarmData"]["state"]["value"] == "ALARM"
+    assert first["alarmData"]["configuration"]["metrics"][0]["expression"].startswith("SELECT MAX")
+    assert state(aws, name) == "ALARM"
+    publish(aws, metric, 8, Room="kitchen", Stage="dev")  # it rings already
+    publish(aws, metric, 9, Room="cellar", Stage="dev")
+    [second] = aws.until(read, what="the cellar rings too, though the alarm does", seconds=aws.until_measured)
+    assert second["alarmData"]["alarmContributor"]["attributes"] == {"Room": "cellar"}
+
+
+@pytest.mark.page("AmazonCloudWatch/latest/monitoring/Create_Metrics_Insights_Alarm.html")
+def test_a_time_series_without_data_ends_its_ringing(aws: Account, notes: tuple[str, Any]) -> None:
+    function, read = notes
+    name = unique("alarm")
+    metric = name.replace("-", "")
+    query = f'SELECT SUM({metric}) FROM "Tests" GROUP BY Room ORDER BY SUM() DESC'
+    put_query(aws, name, query, period=aws.shortest_period, OKActions=[function])
+    publish(aws, metric, 9, Room="kitchen")
+    [event] = aws.until(read, what="the kitchen is well again", seconds=aws.until_measured)
+    assert event["alarmData"]["state"]["value"] == "OK"
+    assert state(aws, name) == "OK"
+
+
+@pytest.mark.page("AmazonCloudWatch/latest/monitoring/alarms-and-actions-Lambda.html")
+def test_a_function_is_called_by_an_alarm_on_one_metric(aws: Account, notes: tuple[str, Any]) -> None:
+    function, read = notes
+    name = unique("alarm")
+    put(aws, name, AlarmActions=[function], Dimensions=[{"Name": "Room", "Value": "kitchen"}])
+    publish(aws, name, 9, Room="kitchen")
+    [event] = aws.until(read, what="the function is called", seconds=aws.until_measured)
+    data = event["alarmData"]
+    assert (data["alarmName"], data["state"]["value"]) == (name, "ALARM")
+    metric = data["configuration"]["metrics"][0]["metricStat"]["metric"]
+    assert metric == {"namespace": "Tests", "name": name, "dimensions": {"Room": "kitchen"}}
+
+
+@pytest.mark.page("AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html")
+def test_messages_in_a_queue_are_a_metric(aws: Account) -> None:
+    url, name = aws.message_queue(), unique("alarm")
+    put(
+        aws,
+        name,
+        Namespace="AWS/SQS",
+        MetricName="ApproximateNumberOfMessagesVisible",
+        Dimensions=[{"Name": "QueueName", "Value": url.rpartition("/")[2]}],
+        Statistic="Maximum",
+        Threshold=0,
+        TreatMissingData="notBreaching",
+    )
+    aws.sqs.send_message(QueueUrl=url, MessageBody="lost")
+    aws.until(lambda: state(aws, name) == "ALARM", what="the queue is not empty", seconds=aws.until_measured)

@@ -48,6 +48,20 @@ def test_a_job_that_can_never_fit_stays_runnable_and_says_why(aws: Account) -> N
     assert job["statusReason"].startswith("MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE")
 
 
+@pytest.mark.page("batch/latest/userguide/batch-job-queue-blocked-events.html")
+def test_a_job_that_blocks_its_queue_is_an_event(aws: Account) -> None:
+    queue = aws.queue(aws.environment(maxvCpus=2))
+    events = aws.listener({"detail-type": ["Batch Job Queue Blocked"], "detail": {"jobQueue": [queue]}})
+    job = aws.submit(
+        aws.definition("say", "x", container={"resourceRequirements": [{"type": "VCPU", "value": "4"}]}), queue
+    )
+    [event] = aws.until(events, what="the queue is said to be blocked", seconds=aws.until_stuck)
+    assert event["source"] == "aws.batch"
+    assert event["resources"] == [event["detail"]["jobArn"], queue]
+    assert (event["detail"]["jobId"], event["detail"]["status"]) == (job, "RUNNABLE")
+    assert event["detail"]["statusReason"].startswith("MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE")
+
+
 @pytest.mark.page("batch/latest/userguide/job_queue_parameters.html")
 def test_a_queue_uses_its_environments_in_order(aws: Account) -> None:
     first, next_best = aws.environment(maxvCpus=1), aws.environment(maxvCpus=1)

@@ -19,7 +19,7 @@ from app import build  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("local", "dev", "prod")
-ROOMS = ("storage", "network", "alerts", "compute", "serving", "runs", "pipeline", "api", "events")
+ROOMS = ("storage", "network", "alerts", "compute", "serving", "runs", "pipeline", "api", "events", "monitoring")
 
 Properties = dict[str, Any]
 

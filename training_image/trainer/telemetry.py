@@ -7,7 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from contract import metrics as names
 from contract.events import Measured
@@ -117,5 +117,4 @@ class Telemetry:
     def _print(self, values: Values, **properties: Any) -> None:
         if self._stage is None:
             return
-        members = names.embedded(values, self._dimensions, **properties)
-        self._report(cast("Measured", {"event": "metrics", "seed": self._seed, **members}))
+        self._report(names.measured(values, self._dimensions, seed=self._seed, **properties))

@@ -4,14 +4,11 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 """
 
 import json
-import time
 from typing import Any
 
 import pytest
 
 from embedded_aws.embedded_metrics import extract
-from tests.conformance.account import unique
-from tests.conformance.embedded import Instance
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -66,24 +63,3 @@ def test_a_metric_may_have_many_values() -> None:
 )
 def test_a_line_that_does_not_follow_it_makes_no_metric(message: str) -> None:
     assert list(extract(message)) == []
-
-
-def test_what_is_written_to_a_log_is_a_metric_at_once(aws: Instance) -> None:
-    group, stream, now = unique("group"), "stream", int(time.time() * 1000)
-    logs, cloudwatch = aws.client("logs"), aws.client("cloudwatch")
-    logs.create_log_group(logGroupName=group)
-    logs.create_log_stream(logGroupName=group, logStreamName=stream)
-    line = document(time=[100, 300], functionVersion=group)
-    line["_aws"]["Timestamp"] = now
-    event = {"timestamp": now, "message": json.dumps(line)}
-    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
-    [found] = cloudwatch.get_metric_statistics(
-        Namespace="lambda-function-metrics",
-        MetricName="time",
-        Dimensions=[{"Name": "functionVersion", "Value": group}],
-        StartTime=now / 1000 - 60,
-        EndTime=now / 1000 + 60,
-        Period=300,
-        Statistics=["Average", "Minimum", "Maximum", "SampleCount"],
-    )["Datapoints"]
-    assert (found["Average"], found["Minimum"], found["Maximum"], found["SampleCount"]) == (200, 100, 300, 2)

@@ -21,6 +21,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
     monkeypatch.setenv("TOPIC_ARN", TOPIC)
     monkeypatch.setenv("RUN_TABLE", "runs")
+    monkeypatch.setenv("RLPIPE_STAGE", "dev")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
 
 
 @pytest.fixture
@@ -73,7 +75,10 @@ def end(outcome: Outcome, reason: str = "because", failed_jobs: list[dict[str, s
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_is_recorded_and_told_and_ends_the_execution(
-    outcome: Outcome, told: list[dict[str, Any]], answers: list[dict[str, Any]]
+    outcome: Outcome,
+    told: list[dict[str, Any]],
+    answers: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     ending = finish.handler(end(outcome), None)
     assert ending is not None
@@ -82,15 +87,65 @@ def test_every_outcome_is_recorded_and_told_and_ends_the_execution(
         assert answers == [{"taskToken": "T", "output": '{"goes_on": false}'}]
     else:
         assert answers == [{"taskToken": "T", "error": outcome, "cause": "because"}]
-    assert ("rlpipe resume" in told[0]["Message"]) is (outcome in (Outcome.FAILED, Outcome.ROLLED_BACK))
-    assert told[0]["TopicArn"] == TOPIC
-    assert told[0]["Subject"] == f"{outcome}: cartpole-01"
-    assert outcome.meaning in told[0]["Message"]
-    assert "because" in told[0]["Message"]
+    [message] = told
+    assert message["TopicArn"] == TOPIC
+    assert message["Subject"] == f"{outcome}: cartpole-01"
+    for part in (outcome.meaning, "because", "rlpipe show cartpole-01"):
+        assert part in text(message)
+    assert ("rlpipe resume" in text(message)) is (outcome in (Outcome.FAILED, Outcome.ROLLED_BACK))
+    [datum] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (datum["RunsEnded"], datum["Stage"], datum["Outcome"]) == (1, "dev", outcome)
+
+
+def text(message: dict[str, Any]) -> str:
+    """What mail and programs get."""
+    assert message["MessageStructure"] == "json"
+    words: str = json.loads(message["Message"])["default"]
+    return words
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_outcomes_after_validation_link_to_the_report(outcome: Outcome, told: list[dict[str, Any]]) -> None:
+    finish.handler(end(outcome), None)
+    link = (
+        "https://us-east-1.console.aws.amazon.com/s3/object/artifacts"
+        "?region=us-east-1&prefix=runs/cartpole-01/validation/report.html"
+    )
+    has_report = outcome in (Outcome.SUCCEEDED, Outcome.REJECTED, Outcome.ROLLED_BACK)
+    assert (link in text(told[0])) == has_report
+    assert ("rlpipe report cartpole-01 --open" in text(told[0])) == has_report
+
+
+def test_on_a_laptop_the_link_is_one_of_this_machine(
+    told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    finish.handler(end(Outcome.SUCCEEDED), None)
+    assert "http://127.0.0.1:4566/artifacts/runs/cartpole-01/validation/report.html" in text(told[0])
+
+
+def test_chat_applications_get_their_own_schema(told: list[dict[str, Any]]) -> None:
+    """https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html"""
+    finish.handler(end(Outcome.REJECTED), None)
+    document = json.loads(json.loads(told[0]["Message"])["https"])
+    assert (document["version"], document["source"]) == ("1.0", "custom")
+    content = document["content"]
+    assert content["textType"] == "client-markdown"
+    assert content["title"].endswith("REJECTED: cartpole-01")
+    assert "because" in content["description"]
+    assert any("https://us-east-1.console" in step for step in content["nextSteps"])
+    assert document["metadata"]["threadId"] == "cartpole-01"
+
+
+def test_a_success_tells_of_the_seeds_that_failed(stub: Stub, told: list[dict[str, Any]]) -> None:
+    stub(finish._batch).add_response("describe_jobs", {"jobs": []})
+    finish.handler(end(Outcome.SUCCEEDED, failed_jobs=[{"job_id": "j", "reason": "seed 2: the loss is NaN"}]), None)
+    assert "These seeds failed:\n- seed 2: the loss is NaN" in text(told[0])
 
 
 def test_a_failed_job_is_told_with_its_last_lines_and_its_own_reason(stub: Stub, told: list[dict[str, Any]]) -> None:
     said = json.dumps({"event": "ended", "exit_code": 1, "reason": "the loss is NaN"}, separators=(",", ":"))
+    measured = json.dumps({"event": "metrics", "LossNotFinite": 1}, separators=(",", ":"))
     stub(finish._batch).add_response(
         "describe_jobs",
         {
@@ -113,13 +168,14 @@ def test_a_failed_job_is_told_with_its_last_lines_and_its_own_reason(stub: Stub,
     )
     stub(finish._logs).add_response(
         "get_log_events",
-        {"events": [{"message": "Traceback"}, {"message": said}]},
+        {"events": [{"message": "Traceback"}, {"message": measured}, {"message": said}]},
         {"logGroupName": "/train", "logStreamName": "train/default/j1", "limit": 20, "startFromHead": False},
     )
     ending = finish.handler(end(Outcome.FAILED, "seed 0: exited", [{"job_id": "j1"}]), None)
     assert ending is not None
     assert ending["reason"] == "seed 0: exited (the loss is NaN)"
-    assert "Traceback" in told[0]["Message"]
+    assert "Traceback" in text(told[0])
+    assert "metrics" not in text(told[0])
 
 
 def status_change(status: str, *, redrives: int = 0, **more: Any) -> dict[str, Any]:
