@@ -20,19 +20,24 @@ STAGE = "Stage"
 EXPERIMENT = "Experiment"
 RUN = "Run"
 OUTCOME = "Outcome"
+ENDPOINT = "Endpoint"
 
 OF_A_RUN = (STAGE, EXPERIMENT, RUN)
 """Dimensions of what a training measures. Its seeds share them, so that a statistic is over all seeds of a run."""
 
 OF_A_STAGE = (STAGE,)
 OF_AN_OUTCOME = (STAGE, OUTCOME)
+OF_AN_ENDPOINT = (STAGE, ENDPOINT)
 
 # Environment variables of the jobs and functions
 STAGE_VARIABLE = "RLPIPE_STAGE"
 """The stage that metrics belong to; without it none are printed."""
 
 SECONDS_VARIABLE = "RLPIPE_METRICS_SECONDS"
-"""Seconds between two lines of metrics of a training; 60 when it is not set."""
+"""Seconds between two lines of metrics of a training, or of a serving container; 60 when it is not set."""
+
+ENDPOINT_VARIABLE = "RLPIPE_ENDPOINT"
+"""The endpoint that a serving container belongs to; without it its lines are no metrics."""
 
 MAX_VALUES = 100
 """Values that one metric of a line may have."""
@@ -152,6 +157,50 @@ QUEUES_BLOCKED = Metric(
     meaning="Times that Batch said a job holds back its queue.",
     dimensions=OF_A_STAGE,
     when="when it happens",
+)
+
+REQUESTS = Metric(
+    name="Requests",
+    unit="Count",
+    meaning="Requests that a serving container answered, those it refused among them.",
+    dimensions=OF_AN_ENDPOINT,
+    when="while there are requests",
+)
+REQUESTS_REFUSED = Metric(
+    name="RequestsRefused",
+    unit="Count",
+    meaning="Those that were not what the policy takes: answers 400 to 499.",
+    dimensions=OF_AN_ENDPOINT,
+    when="while there are requests",
+)
+REQUESTS_FAILED = Metric(
+    name="RequestsFailed",
+    unit="Count",
+    meaning="Those that the container could not answer: 500 and more.",
+    dimensions=OF_AN_ENDPOINT,
+    when="while there are requests",
+)
+REQUEST_LATENCY = Metric(
+    name="RequestLatency",
+    unit="Milliseconds",
+    meaning="From the last byte of a request to its answer, of up to 100 requests for actions, the slowest among them.",
+    dimensions=OF_AN_ENDPOINT,
+    when="while there are requests",
+)
+INPUT_DRIFT = Metric(
+    name="InputDrift",
+    unit="None",
+    meaning="Population stability index of the element of the observations that differs most from what the policy "
+    "saw in validation; above 0.25 is commonly a shift.",
+    dimensions=OF_AN_ENDPOINT,
+    when="where at least 200 observations were looked at",
+)
+OBSERVATIONS_MEASURED = Metric(
+    name="ObservationsMeasured",
+    unit="Count",
+    meaning="Observations that the drift rests on.",
+    dimensions=OF_AN_ENDPOINT,
+    when="where at least 200 observations were looked at",
 )
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -9,6 +9,11 @@ A request is `{"observation": [...]}` and answers `{"action": ...}`, or `{"obser
 answers `{"actions": [...]}`. An observation that is a Dict is a JSON object with exactly the space's keys:
 `{"observation": {"position": [0.1, 0.2], "gear": 3}}`. Where `environment.frame_stack` is n, an observation is the
 environment's last n, joined along the last axis (of pictures with their colours first, along the first).
+
+Besides, a request may or must have
+- `action_mask` (`action_masks`): for a policy that is told the valid actions, which ones are, as booleans;
+- `state` (`states`): for a policy with a memory, the `state` of the answer before, null when an episode begins;
+- `deterministic: false`, and a `seed`: to draw the action from the policy's distribution instead of taking the best.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict
@@ -25,9 +30,11 @@ MASK_INPUT = "action_mask"
 
 STATE_INPUT = "state"
 STATE_OUTPUT = "next_state"
-"""What a policy with a memory takes and gives besides, float32 `[batch, n]`; zeros when an episode begins.
+"""What a policy with a memory takes and gives besides, float32 `[batch, n]`; zeros when an episode begins."""
 
-A request has no place for a mask or a memory, so policies that need one are exported and validated but not served."""
+NOISE_INPUT = "noise"
+"""What a policy that can draw its actions may be given besides, float32 `[batch, n]`, of the distribution that its
+document names. Left out, it is zero, and the action is the best one."""
 
 
 class Space(TypedDict):
@@ -73,6 +80,29 @@ def observation_input(key: str) -> str:
     return f"{OBSERVATION_INPUT}.{key}"
 
 
+Noise = Literal["normal", "gumbel", "logistic"]
+"""Standard normal for continuous actions, standard Gumbel for choices, standard logistic for MultiBinary."""
+
+
+class Statistics(TypedDict):
+    """How the observations of validation were distributed, element by element of one input of the graph.
+
+    Elements are those of an observation, flat; of a large one, `MOST_ELEMENTS` of them spread evenly over it.
+    """
+
+    count: int
+    """Observations that these rest on."""
+    mean: list[float]
+    std: list[float]
+    edges: list[list[float]]
+    """Up to 9 ascending deciles of each element, each of them once."""
+    shares: list[list[float]]
+    """Share of the observations below the first edge, from it to the next, and so on; one more than edges."""
+
+
+MOST_ELEMENTS = 64
+
+
 class Policy(TypedDict):
     """`policy.json`: all that the serving container knows of what it serves."""
 
@@ -84,6 +114,10 @@ class Policy(TypedDict):
     action_space: Space
     versions: dict[str, str]
     verdict: dict[str, Any]
+    noise: NotRequired[Noise | None]
+    """Null where the policy always takes its best action."""
+    statistics: NotRequired[dict[str, Statistics]]
+    """By input of the graph."""
 
 
 class Golden(TypedDict):
@@ -91,3 +125,4 @@ class Golden(TypedDict):
 
     observations: list[Any]
     actions: list[Any]
+    action_masks: NotRequired[list[list[bool]]]

@@ -1,5 +1,7 @@
 """The container that serves a policy: SageMaker's contract over ONNX Runtime. No torch, no pickle.
 
-`server` starts it, `application` speaks HTTP, `observations` reads what callers send, `policy` answers,
-`model_folder` reads what it was given.
+Starting   server, models, proof, model_folder, health
+Speaking   connection (HTTP), application (what is answered to what), formats, refusals
+Answering  questions, observations, policy
+Telling    measuring, logs
 """

@@ -1,155 +1,268 @@
-"""SageMaker's two routes as a plain ASGI application: GET /ping and POST /invocations.
+"""What is answered to requests: SageMaker's contracts for one policy and for several.
 
+`GET /ping` and `POST /invocations`:
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+`/models`, for containers with several policies:
+https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+import time
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 
-from serving_image.policy import ServedPolicy
+from contract.policy import OBSERVATION_INPUT
+from serving_image import logs
+from serving_image.connection import Request
+from serving_image.formats import JSON, NPY, of_answer, of_body, read_array, read_document, write_array, write_document
+from serving_image.measuring import Measuring
+from serving_image.model_folder import ModelError
+from serving_image.models import Models
+from serving_image.observations import Observations
+from serving_image.policy import ServedPolicy, overflow
+from serving_image.proof import load
+from serving_image.questions import action_body, answer_document, of_array, of_document
 from serving_image.refusals import RefusalError, describe
 
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+MOST_TOGETHER = 64
+"""Requests that are computed in one call; those after them wait for the next."""
 
-MAX_BODY_BYTES = 6 * 1024 * 1024
-"""InvokeEndpoint's own limit.
-https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html"""
-
-MAX_BATCH = 1024
-"""Observations in one request; a batch holds up every other caller while it is computed."""
-
-BODY_SECONDS = 60.0
-"""How long a body may take to arrive; SageMaker itself gives a request no longer."""
-
-_ROUTES = {"/ping": "GET", "/invocations": "POST"}
-_JSON = b"application/json"
-_KEYS = '{"observation": ...} for one observation or {"observations": [...]} for several'
-
-logger = logging.getLogger("serving")
-
-
-class DisconnectedError(Exception):
-    """The caller went away before the whole request was there."""
+MAX_LISTED = 100
+"""Policies on one page of `GET /models`."""
 
 
 class Application:
-    """Answers for one policy. It holds no state of a request, so every request is answered on its own."""
+    """Answers for the policies of a container.
 
-    def __init__(self, policy: ServedPolicy) -> None:
-        self._policy = policy
-        self._pong = orjson.dumps({"status": "ok", "run_id": policy.document["run_id"]})
+    Requests that have arrived together and ask for one best action each are computed together: what a call of ONNX
+    Runtime costs is then shared. Nobody waits for others to arrive.
+    """
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request. Whatever the request is, this raises nothing."""
-        extra: list[tuple[bytes, bytes]] = []
+    def __init__(self, models: Models, measuring: Measuring) -> None:
+        self._models = models
+        self._measuring = measuring
+        self._loop = asyncio.get_running_loop()
+        self._loading: set[asyncio.Task[None]] = set()
+        self._together: list[tuple[Request, ServedPolicy, Observations, list[Any], str]] = []
+
+    # Requests
+
+    def handle(self, request: Request) -> None:
+        """Answer a request, now or soon. Whatever it is, this raises nothing."""
         try:
-            status, body = 200, await self._answer(scope, receive)
+            if request.target == b"/invocations":  # nearly all
+                self._invoke(request, None)
+            else:
+                self._route(request)
         except RefusalError as refusal:
-            status, body = refusal.status, orjson.dumps(refusal.document)
-            if status == 405:
-                extra = [(b"allow", _ROUTES[scope["path"]].encode())]
-        except DisconnectedError:
-            return
+            self._refuse(request, refusal)
         except Exception:
-            logger.exception("A request could not be answered.")
-            error = {
-                "field": "server",
-                "given": "a request that shows a fault of the server",
-                "expected": "see its log",
-            }
-            status, body = 500, orjson.dumps({"error": error})
-        headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body)), *extra]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+            self._fail(request)
 
-    async def _answer(self, scope: Message, receive: Receive) -> bytes:
-        path, method = scope["path"], scope["method"]
-        allowed = _ROUTES.get(path)
-        if allowed is None:
-            raise RefusalError(404, field="path", given=describe(path), expected=" or ".join(_ROUTES))
-        if method != allowed:
-            raise RefusalError(405, field="method", given=method, expected=f"{allowed} {path}")
+    def refused(self, refusal: RefusalError) -> None:
+        """Hear of a request that was refused before it was one."""
+        self._measuring.answered(refusal.status, None)
+        logs.refused(refusal.status, refusal.field)
+
+    def _route(self, request: Request) -> None:
+        path = _path(request.target)
         if path == "/ping":
-            return self._pong
-        _check_headers(scope["headers"])
-        return self._invoke(await _body(receive))
+            _check_method(request, path, b"GET", b"HEAD")
+            runs = {name: policy.run_id for name, policy in self._models.loaded.items()}
+            one = {"run_id": next(iter(runs.values()))} if len(runs) == 1 else {"models": runs}
+            self._answer(request, 200, orjson.dumps({"status": "ok", **one}))
+        elif path == "/invocations":
+            self._invoke(request, None)
+        elif path == "/models":
+            self._route_models(request, path)
+        elif path.startswith("/models/"):
+            self._route_model(request, path)
+        else:
+            expected = "/ping, /invocations, /models or /models/<name>/invoke"
+            raise RefusalError(404, field="path", given=describe(path), expected=expected)
 
-    def _invoke(self, body: bytes) -> bytes:
-        values, single = _observations(body)
-        actions = self._policy.act(self._policy.observations.read(values, single=single))
-        # orjson writes a float32 array as short as it reads back; a list of it would be doubles.
-        plain = actions if actions.dtype.kind == "f" else actions.tolist()
-        answer = {"action": plain[0]} if single else {"actions": plain}
-        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    def _route_models(self, request: Request, path: str) -> None:
+        if self._models.changeable:
+            _check_method(request, path, b"GET", b"HEAD", b"POST")
+        else:
+            _check_method(request, path, b"GET", b"HEAD")
+        if request.method == b"POST":
+            name, folder = self._to_load(request)
+            task = self._loop.create_task(self._load(request, name, folder))
+            self._loading.add(task)
+            task.add_done_callback(self._loading.discard)
+            return
+        names = sorted(self._models.loaded)
+        first = _page(request.target, len(names))
+        document: dict[str, Any] = {"models": [self._described(name) for name in names[first : first + MAX_LISTED]]}
+        if first + MAX_LISTED < len(names):
+            document["nextPageToken"] = str(first + MAX_LISTED)
+        self._answer(request, 200, orjson.dumps(document))
+
+    def _route_model(self, request: Request, path: str) -> None:
+        name, _, verb = (
+            path.removeprefix("/models/").rpartition("/") if path.endswith("/invoke") else (path[8:], "", "")
+        )
+        name = unquote(name)
+        if verb == "invoke":
+            self._invoke(request, self._models.named(name))
+            return
+        if self._models.changeable:
+            _check_method(request, path, b"GET", b"HEAD", b"DELETE")
+        else:
+            _check_method(request, path, b"GET", b"HEAD")
+        self._models.named(name)
+        document = self._described(name)
+        if request.method == b"DELETE":
+            self._measuring.forget(self._models.named(name))
+            self._models.remove(name)
+        self._answer(request, 200, orjson.dumps(document))
+
+    def _described(self, name: str) -> dict[str, str]:
+        return {"modelName": name, "modelUrl": self._models.folders[name], "runId": self._models.loaded[name].run_id}
+
+    # Policies that come later
+
+    def _to_load(self, request: Request) -> tuple[str, Path]:
+        document = read_document(JSON, request.body)
+        for key in ("model_name", "url"):
+            value = document.get(key) if isinstance(document, dict) else None
+            if not isinstance(value, str) or not value or "\0" in value:
+                raise RefusalError(400, field=key, given=describe(value), expected="text")
+        return document["model_name"], self._models.folder_for(document["model_name"], document["url"])
+
+    async def _load(self, request: Request, name: str, folder: Path) -> None:
+        """Load and prove a policy, on a thread: the others are answered meanwhile."""
+        try:
+            policy, proven = await self._loop.run_in_executor(None, load, folder)
+            self._models.folder_for(name, str(folder))  # another request may have been faster
+            self._models.add(name, folder, policy)
+            logs.info("A policy was loaded.", model=name, run_id=policy.run_id, proven_observations=proven)
+            self._answer(request, 200, orjson.dumps(self._described(name)))
+        except ModelError as error:
+            given, expected = describe(str(folder)), f"a policy to serve: {error}"
+            self._refuse(request, RefusalError(400, field="url", given=given, expected=expected))
+        except RefusalError as refusal:
+            self._refuse(request, refusal)
+        except MemoryError:
+            given, expected = "no memory left", "others to be unloaded first"
+            self._refuse(request, RefusalError(507, field="url", given=given, expected=expected))
+        except Exception:
+            self._fail(request)
+
+    # Actions
+
+    def _invoke(self, request: Request, policy: ServedPolicy | None) -> None:
+        if request.method != b"POST":
+            _check_method(request, _path(request.target), b"POST")
+        if policy is None:
+            policy = self._models.only()
+        form = of_body(request.content_type)
+        answer_form = form if request.accept is None else of_answer(request.accept, form)
+        if form == NPY:
+            question = of_array(policy, read_array(request.body))
+        else:
+            document = read_document(form, request.body)
+            reader = policy.plain
+            if reader is not None and type(document) is dict and len(document) == 1 and "observation" in document:
+                values = [document["observation"]]
+                flat = reader.flat(values)
+                if flat is None:
+                    raise reader.refusal(values, single=True)
+                self._compute_soon(request, policy, reader, flat, answer_form)
+                return
+            question = of_document(policy, document)
+        answer = policy.act(question)
+        if answer_form == NPY:
+            body = write_array(answer.actions[0] if question.single else answer.actions)
+        else:
+            body = write_document(answer_form, answer_document(policy, question, answer))
+        self._measuring.saw(policy, question.inputs)
+        self._answer(request, 200, body, answer_form, policy)
+
+    def _compute_soon(
+        self, request: Request, policy: ServedPolicy, reader: Observations, flat: list[Any], form: str
+    ) -> None:
+        self._together.append((request, policy, reader, flat, form))
+        if len(self._together) == 1:
+            self._loop.call_soon(self._compute)
+        elif len(self._together) == MOST_TOGETHER:
+            self._compute()
+
+    def _compute(self) -> None:
+        """Answer all that wait, those of one policy together."""
+        waiting, self._together = self._together, []
+        while waiting:
+            policy, reader = waiting[0][1:3]
+            mine = [one for one in waiting if one[1] is policy]
+            waiting = [one for one in waiting if one[1] is not policy]
+            try:
+                observations = reader.array([number for one in mine for number in one[3]], len(mine))
+                actions = policy.act_on(observations)
+            except Exception:
+                for request, *_ in mine:
+                    self._fail(request)
+                continue
+            self._measuring.saw(policy, {OBSERVATION_INPUT: observations})
+            rows = actions if actions.dtype.kind == "f" else actions.tolist()
+            for (request, _, _, _, form), action in zip(mine, rows, strict=True):
+                body = action_body(policy, form, action)
+                if body is None:
+                    self._refuse(request, overflow())
+                else:
+                    self._answer(request, 200, body, form, policy)
+
+    # Answers
+
+    def _answer(
+        self,
+        request: Request,
+        status: int,
+        body: bytes,
+        content_type: str = JSON,
+        policy: ServedPolicy | None = None,
+        extra: str = "",
+    ) -> None:
+        request.answer(status, body, content_type, extra)
+        self._measuring.answered(status, time.perf_counter() - request.started if policy else None)
+
+    def _refuse(self, request: Request, refusal: RefusalError) -> None:
+        extra = f"allow: {refusal.allow}\r\n" if refusal.allow else ""
+        logs.refused(refusal.status, refusal.field)
+        self._answer(request, refusal.status, refusal.body, extra=extra)
+
+    def _fail(self, request: Request) -> None:
+        """A fault of the server: the log says which, and not what was asked."""
+        logs.fault("A request could not be answered.")
+        given, expected = "a request that shows a fault of the server", "see its log"
+        self._answer(request, 500, RefusalError(500, field="server", given=given, expected=expected).body)
 
 
-def _check_headers(headers: list[tuple[bytes, bytes]]) -> None:
-    """Refuse by what the headers say, before a byte of the body is read."""
-    for name, value in headers:
-        if name == b"content-type" and value.partition(b";")[0].strip().lower() != _JSON:
-            raise RefusalError(
-                415, field="content-type", given=describe(value.decode("latin-1")), expected=_JSON.decode()
-            )
-        if name == b"content-length" and int(value) > MAX_BODY_BYTES:
-            raise _too_large(f"{int(value)} bytes")
+def _path(target: bytes) -> str:
+    """The path of a request's target, which may be a whole URL, without its query."""
+    path = target.decode("latin-1")
+    if not path.startswith("/") and "://" in path:  # RFC 9112, 3.2.2: as sent to a proxy
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return path.partition("?")[0]
 
 
-async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise DisconnectedError
-    body: bytes = message["body"]
-    return await _rest_of(body, receive) if message["more_body"] else body
+def _page(target: bytes, count: int) -> int:
+    """Where the page begins that the query asks for."""
+    for parameter in target.decode("latin-1").partition("?")[2].split("&"):
+        name, _, value = parameter.partition("=")
+        if name == "next_page_token":
+            if not (value.isascii() and value.isdigit() and len(value) < 9 and int(value) < count):
+                expected = "the nextPageToken of the page before"
+                raise RefusalError(400, field="next_page_token", given=describe(value), expected=expected)
+            return int(value)
+    return 0
 
 
-async def _rest_of(first: bytes, receive: Receive) -> bytes:
-    body, more = bytearray(first), True
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise DisconnectedError
-                body += message["body"]
-                more = message["more_body"]
-                if len(body) > MAX_BODY_BYTES:
-                    raise _too_large(f"more than {MAX_BODY_BYTES} bytes")
-    except TimeoutError as error:
-        given = f"{len(body)} bytes in {BODY_SECONDS:g} seconds"
-        raise RefusalError(408, field="body", given=given, expected="the whole body by then") from error
-    return bytes(body)
-
-
-def _too_large(given: str) -> RefusalError:
-    return RefusalError(413, field="body", given=given, expected=f"at most {MAX_BODY_BYTES} bytes")
-
-
-def _observations(body: bytes) -> tuple[list[Any], bool]:
-    """The observations in a body, and whether it is a single one."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        expected = f"JSON (which has no NaN and no Infinity): {_KEYS}"
-        raise RefusalError(400, field="body", given=describe(str(error)), expected=expected) from error
-    if not isinstance(document, dict):
-        raise RefusalError(400, field="body", given=describe(document), expected=_KEYS)
-    if len(document) == 1:
-        if "observation" in document:
-            return [document["observation"]], True
-        if "observations" in document:
-            return _batch(document["observations"]), False
-    given = f"the keys {', '.join(document)}" if document else "an empty object"
-    raise RefusalError(400, field="body", given=given[:80], expected=f"exactly one key, {_KEYS}")
-
-
-def _batch(values: Any) -> list[Any]:
-    if not isinstance(values, list) or not 1 <= len(values) <= MAX_BATCH:
-        expected = f"a list of 1 to {MAX_BATCH} observations"
-        raise RefusalError(400, field="observations", given=describe(values), expected=expected)
-    return values
+def _check_method(request: Request, path: str, *allowed: bytes) -> None:
+    if request.method not in allowed:
+        methods = ", ".join(method.decode() for method in allowed)
+        given = request.method.decode("latin-1")
+        raise RefusalError(405, field="method", given=given, expected=f"{methods} {path[:80]}", allow=methods)

@@ -6,6 +6,7 @@ Only once it has failed does a second, slow walk find the first offending elemen
 
 from collections.abc import Sequence
 from itertools import chain, cycle
+from math import isfinite
 from operator import le
 from typing import Any
 
@@ -37,7 +38,8 @@ class Observations:
         self.dtype = graph_dtype(space)
         if self.dtype.kind == "f" and space["type"] != "Box":
             raise SpaceError(f"dtype: an integer type for {space['type']} (given: {space['dtype']!r})")
-        self._types = _NUMBER if self.dtype.kind == "f" else _INTEGER
+        self._floats = self.dtype.kind == "f"
+        self._types = _NUMBER if self._floats else _INTEGER
         self._highs = _highest_of_each(space, self.shape)
         self._low, self._high = _bounds(space, self.dtype, self._highs)
 
@@ -49,30 +51,74 @@ class Observations:
         form = f"a list of {sizes} {kind}" if sizes else f"one of the {kind}"
         return f"{form} from {self._low:g} to {self._high:g}"
 
-    def read(self, values: list[Any], *, single: bool) -> NDArray[Any]:
+    def read(self, values: list[Any], *, single: bool, part: str = "") -> NDArray[Any]:
         """The observations as an array `[batch, *shape]` of the graph's dtype.
 
         Args:
             values: one JSON value an observation; at least one.
             single: whether it came as `observation`, so that a refusal names that field.
+            part: what a refusal adds to the field: the part of a Dict that these are.
 
         Raises:
             RefusalError: naming the first element that is wrong.
         """
+        flat = self.flat(values)
+        if flat is None:
+            raise self.refusal(values, single=single, part=part)
+        return self.array(flat, len(values))
+
+    def flat(self, values: list[Any]) -> list[Any] | None:
+        """The elements of all observations one after another, or None when one of them is wrong."""
         level = values
         for size in self.shape:
             if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
-                raise self._refusal(values, single)
+                return None
             level = list(chain.from_iterable(level))
         if not (set(map(type, level)) <= self._types and self._low <= min(level) and max(level) <= self._high):
-            raise self._refusal(values, single)
+            return None
+        if self._floats:  # a NaN, which JSON has not, compares as it likes
+            return level if isfinite(sum(level)) else None
         if self._highs and not all(map(le, level, cycle(self._highs))):
-            raise self._refusal(values, single)
-        return np.array(level, dtype=self.dtype).reshape(len(values), *self.shape)
+            return None
+        return level
 
-    def _refusal(self, values: list[Any], single: bool) -> RefusalError:
+    def array(self, flat: list[Any], count: int) -> NDArray[Any]:
+        """`flat` elements of so many observations as the graph takes them."""
+        return np.array(flat, dtype=self.dtype).reshape(count, *self.shape)
+
+    def from_array(self, array: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+        """The observations in an array of shape `[*shape]` or `[batch, *shape]`, and whether it is a single one.
+
+        Raises:
+            RefusalError: when its shape, its dtype or an element is not the space's.
+        """
+        single = array.shape == self.shape
+        if single:
+            array = array[None]
+        if array.shape[1:] != self.shape or not len(array) or not array.ndim:
+            sizes = ", ".join(map(str, self.shape))
+            given, expected = f"shape {list(array.shape)}", f"[{sizes}], or a batch of these, [n, {sizes}]"
+            raise RefusalError(400, field="body", given=given, expected=f"shape {expected}".replace(", ]", "]"))
+        if array.dtype.kind not in ("fiu" if self._floats else "iu"):
+            expected = "numbers" if self._floats else "whole numbers"
+            raise RefusalError(400, field="body", given=f"dtype {array.dtype}", expected=expected)
+        right = (array >= self._low) & (array <= self._high)  # also false for NaN
+        if self._highs:
+            right &= array <= np.reshape(self._highs, self.shape)
+        if not right.all():
+            index = tuple(int(i) for i in np.argwhere(~right)[0])
+            place = "".join(f"[{i}]" for i in (index[1:] if single else index))
+            high = self._highs[int(np.ravel_multi_index(index[1:], self.shape))] if self._highs else self._high
+            kind = "a number" if self._floats else "a whole number"
+            expected = f"{kind} from {self._low:g} to {high:g}"
+            raise RefusalError(400, field=f"body{place}", given=describe(array[index].item()), expected=expected)
+        return np.ascontiguousarray(array, dtype=self.dtype), single
+
+    def refusal(self, values: list[Any], *, single: bool, part: str = "") -> RefusalError:
+        """What is wrong with values that `flat` did not take."""
         for index, value in enumerate(values):
-            wrong = self._first_wrong(value, "observation" if single else f"observations[{index}]", (), self.shape)
+            field = ("observation" if single else f"observations[{index}]") + part
+            wrong = self._first_wrong(value, field, (), self.shape)
             if wrong is not None:
                 return wrong
         raise AssertionError("a request was refused in which nothing is wrong")

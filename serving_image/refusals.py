@@ -1,5 +1,7 @@
 """How the server says no: a 4xx answer that names the field, what was given and what is expected."""
 
+import orjson
+
 _LONGEST = 80
 
 
@@ -11,12 +13,15 @@ class RefusalError(Exception):
         field: what is wrong, such as `observations[2][1]`, `content-type` or `body`.
         given: what the request says there.
         expected: what it may say.
+        allow: with status 405, the methods that are allowed.
     """
 
-    def __init__(self, status: int, *, field: str, given: str, expected: str) -> None:
+    def __init__(self, status: int, *, field: str, given: str, expected: str, allow: str = "") -> None:
         super().__init__(f"{field}: {expected} (given: {given})")
         self.status = status
-        self.document = {"error": {"field": field, "given": given, "expected": expected}}
+        self.field = field
+        self.allow = allow
+        self.body: bytes = orjson.dumps({"error": {"field": field, "given": given, "expected": expected}})
 
 
 def describe(value: object) -> str:

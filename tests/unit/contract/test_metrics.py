@@ -9,7 +9,7 @@ from contract import metrics
 from contract.metrics import METRICS, OF_A_RUN, measured
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
-UNITS = {"None", "Count", "Count/Second", "Percent", "Seconds"}
+UNITS = {"None", "Count", "Count/Second", "Percent", "Seconds", "Milliseconds"}
 
 RUN = {"Stage": "dev", "Experiment": "cartpole", "Run": "cartpole-0123"}
 

@@ -53,8 +53,8 @@ class Server:
             response = connection.getresponse()
             return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
 
-    def invoke(self, document: Any) -> Reply:
-        return self.request("POST", "/invocations", json.dumps(document).encode(), JSON)
+    def invoke(self, document: Any, *, path: str = "/invocations") -> Reply:
+        return self.request("POST", path, json.dumps(document).encode(), JSON)
 
     def invoke_raw(self, body: bytes) -> Reply:
         return self.request("POST", "/invocations", body, JSON)
@@ -74,16 +74,16 @@ def start_process(folder: Path, **environment: str) -> subprocess.Popen[str]:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Server]:
+def running(folder: Path, **environment: str) -> Iterator[Server]:
     """A server that is ready; the test fails when it has logged a fault of its own."""
-    process = start_process(folder)
+    process = start_process(folder, **environment)
     lines: list[str] = []
     try:
         assert process.stdout is not None
         found = None
         for line in process.stdout:
             lines.append(line)
-            if found := re.match(r"Serving on 127\.0\.0\.1:(\d+)", line):
+            if found := re.search(r"Serving on 127\.0\.0\.1:(\d+)", line):
                 break
         assert found, f"the server did not start: {''.join(lines)}"
         yield Server(process, int(found[1]))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving_image.application import MAX_BATCH, MAX_BODY_BYTES
+from serving_image.connection import MAX_BODY_BYTES
+from serving_image.questions import MAX_BATCH
 from tests.unit.serving_image.conftest import JSON, Server
 from tests.unit.serving_image.models import VALID
 
@@ -45,7 +46,9 @@ GOOD = [0.0, 0.0, 0.0, 0.0]
         ),
         pytest.param({}, "body", "an empty object", '{"observation": ...}', id="no key"),
         pytest.param({"instances": [GOOD]}, "body", "instances", '{"observation": ...}', id="another key"),
-        pytest.param({"observation": GOOD, "x": 1}, "body", "observation, x", "exactly one", id="a key too many"),
+        pytest.param(
+            {"observation": GOOD, "x": 1}, "body", "the key 'x'", "only deterministic, obs", id="a key too many"
+        ),
         pytest.param(GOOD, "body", "a list of 4", '{"observation": ...}', id="list as body"),
         pytest.param("observation", "body", "'observation'", '{"observation": ...}', id="text as body"),
     ],
@@ -82,22 +85,38 @@ def test_malformed_json(server: Server, body: bytes) -> None:
     assert reply.error["field"] in {"body", "observation"}
 
 
-@pytest.mark.parametrize("content_type", ["text/csv", "application/x-npy", "application/jsonlines", "", "json"])
+@pytest.mark.parametrize("content_type", ["text/csv", "application/x-npz", "application/jsonlines", "", "json"])
 def test_wrong_content_type(server: Server, content_type: str) -> None:
     reply = server.request("POST", "/invocations", b"0,0,0,0", {"Content-Type": content_type})
     assert reply.status == 415
-    assert (reply.error["field"], reply.error["expected"]) == ("content-type", "application/json")
+    expected = "application/json, application/msgpack or application/x-npy"
+    assert (reply.error["field"], reply.error["expected"]) == ("content-type", expected)
 
 
 def test_unknown_path(server: Server) -> None:
-    for path in ("/", "/invocations/", "/ping/../etc", "/models", "/%69nvocation"):
+    for path in (
+        "/",
+        "/invocations/",
+        "/ping/../etc",
+        "/model",
+        "/%69nvocation",
+        "/models/other",
+        "/models/other/invoke",
+    ):
         reply = server.request("GET", path)
         assert (reply.status, reply.error["field"]) == (404, "path")
 
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("POST", "/ping", "GET"), ("GET", "/invocations", "POST"), ("PUT", "/invocations", "POST")],
+    [
+        ("POST", "/ping", "GET, HEAD"),
+        ("GET", "/invocations", "POST"),
+        ("PUT", "/invocations", "POST"),
+        ("POST", "/models", "GET, HEAD"),
+        ("DELETE", "/models/default", "GET, HEAD"),
+        ("PUT", "/models/default/invoke", "POST"),
+    ],
 )
 def test_wrong_method(server: Server, method: str, path: str, allowed: str) -> None:
     reply = server.request(method, path)
@@ -160,6 +179,13 @@ WRONG_ELEMENTS: dict[str, list[tuple[Any, str, str]]] = {
         ([0, 5, 0], "observation[1]", "0 to 4"),
         ([2, 0, 0], "observation[0]", "0 to 1"),
         ([0, 0], "observation", "list of 3"),
+    ],
+    "dict": [
+        ([0.1, -0.2, 0.03, 1], "observation", "an object with exactly position, gear"),
+        ({"position": [0, 0, 0, 0]}, "observation", "an object with exactly position, gear"),
+        ({"position": [0, 0, 0, 0], "gear": 0, "x": 0}, "observation", "an object with exactly position, gear"),
+        ({"position": [0, 0, "a", 0], "gear": 0}, "observation.position[2]", "a number"),
+        ({"position": [0, 0, 0, 0], "gear": 4}, "observation.gear", "-1 to 3"),
     ],
     "multibinary": [
         ([0, 1, 2, 0], "observation[2]", "0 to 1"),

@@ -13,7 +13,7 @@ import pytest
 from onnx import helper
 
 from serving_image.model_folder import ModelError
-from serving_image.policy import ServedPolicy
+from serving_image.proof import load
 from serving_image.server import SettingError, Settings
 from tests.unit.serving_image.conftest import running, start_process
 from tests.unit.serving_image.models import CARTPOLE, FORCE, write_model
@@ -43,6 +43,15 @@ def test_wrong_port_is_a_usage_error(tmp_path: Path) -> None:
     assert "SAGEMAKER_BIND_TO_PORT: a port" in output
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SAGEMAKER_MULTI_MODEL", "yes"), ("RLPIPE_METRICS_SECONDS", "0"), ("RLPIPE_METRICS_SECONDS", "often")],
+)
+def test_wrong_settings_are_named(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        Settings.from_environment({name: value})
+
+
 def test_settings_have_sagemakers_defaults() -> None:
     settings = Settings.from_environment({})
     assert (settings.host, settings.port, settings.model_folder) == ("0.0.0.0", 8080, Path("/opt/ml/model"))
@@ -60,7 +69,7 @@ def test_missing_or_malformed_file_is_named(tmp_path: Path, name: str, content: 
     else:
         (folder / name).write_bytes(content)
     with pytest.raises(ModelError, match=name.replace(".", r"\.")):
-        ServedPolicy(folder)
+        load(folder)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +77,9 @@ def test_missing_or_malformed_file_is_named(tmp_path: Path, name: str, content: 
     [
         ("policy.json", lambda d: d.update(format=2), "format 2"),
         ("policy.json", lambda d: d.pop("run_id"), "lacks run_id"),
-        ("policy.json", lambda d: d["observation_space"].update(type="Dict"), "observation_space.type must be one of"),
+        ("policy.json", lambda d: d["observation_space"].update(type="Tuple"), "observation_space.type must be one of"),
+        ("policy.json", lambda d: d["observation_space"].update(type="Dict"), "observation_space.spaces must be"),
+        ("policy.json", lambda d: d.update(noise="pink"), "noise must be one of normal, gumbel, logistic"),
         ("policy.json", lambda d: d["observation_space"].update(type="Discrete"), "observation_space lacks n"),
         ("policy.json", lambda d: d["observation_space"].update(shape="4"), "shape must be a list"),
         ("policy.json", lambda d: d["observation_space"].update(shape=[0]), "at least 1"),
@@ -90,7 +101,7 @@ def test_documents_that_cannot_be_right(
     folder = write_model(tmp_path)
     _edit(folder, name, change)
     with pytest.raises(ModelError, match=message):
-        ServedPolicy(folder)
+        load(folder)
 
 
 def test_graph_with_other_names_or_a_fixed_batch_is_refused(tmp_path: Path) -> None:
@@ -98,7 +109,7 @@ def test_graph_with_other_names_or_a_fixed_batch_is_refused(tmp_path: Path) -> N
     graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(graph, tmp_path / "policy.onnx")
     with pytest.raises(ModelError, match="'batch', 4"):
-        ServedPolicy(tmp_path)
+        load(tmp_path)
     output = helper.make_tensor_value_info("choice", onnx.TensorProto.INT64, ["batch"])
     node = helper.make_node("ArgMax", ["observation"], ["choice"], axis=1, keepdims=0)
     observation = helper.make_tensor_value_info("observation", onnx.TensorProto.FLOAT, ["batch", 4])
@@ -109,16 +120,16 @@ def test_graph_with_other_names_or_a_fixed_batch_is_refused(tmp_path: Path) -> N
     )
     onnx.save(other, tmp_path / "policy.onnx")
     with pytest.raises(ModelError, match=r"to the output 'action', not .* to .*choice"):
-        ServedPolicy(tmp_path)
+        load(tmp_path)
 
 
 def test_float_actions_may_differ_in_the_last_bits_only(tmp_path: Path) -> None:
     folder = write_model(tmp_path, observation_space=CARTPOLE, action_space=FORCE)
     _edit(folder, "golden.json", lambda golden: golden["actions"][0].__setitem__(0, golden["actions"][0][0] + 1e-6))
-    assert ServedPolicy(folder).golden_count == 3
+    assert load(folder)[1] == 3
     _edit(folder, "golden.json", lambda golden: golden["actions"][0].__setitem__(0, golden["actions"][0][0] + 1e-3))
     with pytest.raises(ModelError, match="1 of 3 actions"):
-        ServedPolicy(folder)
+        load(folder)
 
 
 def test_sigterm_finishes_the_request_that_has_begun(tmp_path: Path) -> None:
