@@ -19,7 +19,7 @@ from contract.metrics import (
     REQUESTS_REFUSED,
     STAGE,
     Metric,
-    embedded,
+    measured,
 )
 from contract.policy import MOST_ELEMENTS, Statistics
 from serving_image.policy import ServedPolicy
@@ -106,7 +106,7 @@ class Measuring:
             sample.clear()
         self._begin()
         if self._dimensions:
-            return embedded(values, self._dimensions, **said)
+            return {**measured(values, self._dimensions, **said)}
         return {**{metric.name: value for metric, value in values.items()}, **said}
 
 
