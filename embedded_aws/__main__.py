@@ -39,6 +39,7 @@ def main() -> int:
         marker=marker,
         assembly=options.assembly.resolve() if options.assembly else None,
         engine=Engine(options.containers, marker) if options.containers else None,
+        note_calls=options.note_calls,
         kill_grace_seconds=options.kill_grace_seconds,
         minimum_timeout_seconds=options.minimum_timeout_seconds,
         startup_seconds=options.startup_seconds,
@@ -87,6 +88,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--state-dir", type=Path, required=True, help="folder of this instance's files")
     parser.add_argument("--assembly", type=Path, help="CDK output folder; <state-dir>/cdk.out is always looked at")
     parser.add_argument("--containers", metavar="DOCKER", help="run jobs and endpoints in containers, by this client")
+    parser.add_argument("--note-calls", action="store_true", help="note what roles call in <state-dir>/calls.jsonl")
     parser.add_argument("--kill-grace-seconds", type=float, default=30.0, help="between SIGTERM and SIGKILL of a job")
     parser.add_argument("--minimum-timeout-seconds", type=float, default=60.0, help="shortest job attempt timeout")
     parser.add_argument("--startup-seconds", type=float, default=60.0, help="time a server has to answer /ping")
@@ -128,6 +130,7 @@ def _prepare_environment(settings: Settings) -> None:
             "GATEWAY_PORT": str(settings.port),
             "MINISTACK_HOST": "localhost",
             "LAMBDA_EXECUTOR": "local",
+            "AUTH": "true",
             # Their listeners would open further ports.
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",

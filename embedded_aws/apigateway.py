@@ -4,13 +4,15 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-int
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote
 
-from embedded_aws import hooks
+from embedded_aws import hooks, permissions, resources
+from embedded_aws.settings import arn
 
 _MODULE = "services.apigateway_v1"
 _PROVISIONERS = "services.cloudformation.provisioners"
@@ -47,6 +49,13 @@ def install(invoke: _Invoke) -> None:
             given = (integration, api_id, stage_name, stage, resource, request_path, method, headers, body)
             return await call_service(*given, query_params, path_params, **more)
         name = _endpoint(uri[3], integration, path_params or {})
+        try:
+            about = resources.sagemaker("InvokeEndpoint", {"EndpointName": name})
+            permissions.check(integration.get("credentials") or "", "sagemaker:InvokeEndpoint", about)
+        except permissions.DeniedError as denied:
+            selected = select_response(integration, 403)
+            code = int(selected["statusCode"]) if selected else 500
+            return code, {"Content-Type": "application/json"}, json.dumps({"Message": str(denied)}).encode()
         loop = asyncio.get_running_loop()
         status, answered, answer = await loop.run_in_executor(threads, invoke, name, body or b"", headers)
         selected = select_response(integration, status)
@@ -55,9 +64,35 @@ def install(invoke: _Invoke) -> None:
         return code, {"Content-Type": content_type}, answer
 
     hooks.replace(_MODULE, "_invoke_lambda_custom_v1", call)
+    _ask_functions_for_permission()
     _refuse_large_requests()
     _hide_what_went_wrong()
     _read_paths_of_method_settings()
+
+
+def _ask_functions_for_permission() -> None:
+    """A function is called if its policy lets API Gateway do so for the method.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-control-access-using-iam-policies-to-invoke-api.html
+    """
+    invoke: Callable[..., Awaitable[_Response]] = hooks.private(_MODULE, "_invoke_lambda_proxy_v1")
+
+    async def invoke_permitted(
+        integration: dict[str, Any], api_id: str, stage_name: str, stage: Any, resource: Any, *rest: Any, **more: Any
+    ) -> _Response:
+        function = re.search(r"/functions/([^/]+)/invocations", integration.get("uri", ""))
+        method = rest[1]
+        try:
+            if function:
+                source = arn("execute-api", f"{api_id}/{stage_name}/{method}{resource.get('path', '/')}")
+                policy = hooks.policy_of_function(function[1])
+                service = "apigateway.amazonaws.com"
+                permissions.check_service(service, "lambda:InvokeFunction", function[1], policy, source)
+        except permissions.DeniedError:
+            return 500, {"Content-Type": "application/json"}, b'{"message": "Internal server error"}'
+        return await invoke(integration, api_id, stage_name, stage, resource, *rest, **more)
+
+    hooks.replace(_MODULE, "_invoke_lambda_proxy_v1", invoke_permitted)
 
 
 def _refuse_large_requests() -> None:

@@ -279,6 +279,7 @@ class Batch:
                 "resourceRequirements": requirements,
                 **{name: container[name] for name in _AS_DECLARED if name in container},
                 "jobRoleArn": container.get("jobRoleArn", ""),
+                "executionRoleArn": container.get("executionRoleArn", ""),
                 "logConfiguration": log,
                 "volumes": container.get("volumes", []),
                 "mountPoints": container.get("mountPoints", []),

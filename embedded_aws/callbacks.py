@@ -32,8 +32,15 @@ def install() -> None:
 def _invoke(resource: str, arguments: Any, token: str, state: dict[str, Any]) -> Any:
     error: Any = hooks.private(_MODULE, "_ExecutionError")
     tokens = hooks.private(_MODULE, "_task_tokens")
-    answered = threading.Event()
-    entry: dict[str, Any] = {"event": answered, "result": None, "error": None, "heard": time.monotonic()}
+    scope = scopes.current()
+    machine = scope.execution["stateMachineArn"] if scope else "*"
+    entry: dict[str, Any] = {
+        "event": threading.Event(),
+        "result": None,
+        "error": None,
+        "heard": time.monotonic(),
+        "machine": machine,
+    }
     tokens[token] = entry
     try:
         hooks.private(_MODULE, "_invoke_resource")(resource.removesuffix(".waitForTaskToken"), arguments)

@@ -10,10 +10,11 @@ import contextvars
 import json
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from embedded_aws import hooks
+from embedded_aws import hooks, permissions
 from embedded_aws.clients import sqs
 from embedded_aws.settings import Settings
 
@@ -21,6 +22,7 @@ _EVENTS = "services.eventbridge"
 _FUNCTIONS = "services.lambda_svc"
 _STATES = "services.stepfunctions"
 _LONGEST_SUBJECT = 100
+_rule: contextvars.ContextVar[str] = contextvars.ContextVar("rule", default="")
 _refusal: contextvars.ContextVar["Refusal | None"] = contextvars.ContextVar("refusal", default=None)
 _log = logging.getLogger("embedded_aws")
 
@@ -44,12 +46,13 @@ def _keep_undelivered_events(settings: Settings) -> None:
     invoke = hooks.private(_EVENTS, "_invoke_target")
 
     def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> None:
-        token = _refusal.set(None)
+        token, of_rule = _refusal.set(None), _rule.set(rule.get("Arn", ""))
         try:
             invoke(target, event, rule, view)
             refused = _refusal.get()
         finally:
             _refusal.reset(token)
+            _rule.reset(of_rule)
         if refused:
             whole = (view or hooks.private(_EVENTS, "_pattern_event_view")(event)).event_with_detail()
             _keep(settings, target, rule, whole, refused)
@@ -71,7 +74,14 @@ def _keep(settings: Settings, target: dict[str, Any], rule: dict[str, Any], even
             "ERROR_CODE": refused.code,
             "ERROR_MESSAGE": refused.message,
         }
-        _send(settings, queue, event, about)
+        _send(settings, queue, event, about, lambda: _check_queue(queue, rule.get("Arn", "")))
+
+
+def _check_queue(arn: str, source: str) -> None:
+    """Raise DeniedError unless the queue's policy lets EventBridge send to it for the rule."""
+    queue = hooks.private("services.sqs", "_queue_by_arn")(arn) or {}
+    policy = queue.get("attributes", {}).get("Policy")
+    permissions.check_service("events.amazonaws.com", "sqs:SendMessage", arn, policy, source)
 
 
 def _refuse_unknown(name: str, find: Any) -> None:
@@ -80,8 +90,14 @@ def _refuse_unknown(name: str, find: Any) -> None:
     def deliver_or_refuse(target: Any, *args: Any) -> None:
         if find(target) is None:
             _refusal.set(Refusal("NO_RESOURCE", f"{target} does not exist"))
-        else:
-            deliver(target, *args)
+            return
+        try:
+            if name == "_dispatch_to_sqs":
+                _check_queue(str(target), _rule.get())
+        except permissions.DeniedError as denied:
+            _refusal.set(Refusal("NO_PERMISSIONS", str(denied)))
+            return
+        deliver(target, *args)
 
     hooks.replace(_EVENTS, name, deliver_or_refuse)
 
@@ -91,6 +107,12 @@ def _call_function(arn: str, payload: str) -> None:
     function, config, _ = hooks.private(_FUNCTIONS, "_get_func_record_for_ref")(arn)
     if not function or not config:
         _refusal.set(Refusal("NO_RESOURCE", f"{arn} does not exist"))
+        return
+    try:
+        policy = hooks.policy_of_function(arn)
+        permissions.check_service("events.amazonaws.com", "lambda:InvokeFunction", arn, policy, _rule.get())
+    except permissions.DeniedError as denied:
+        _refusal.set(Refusal("NO_PERMISSIONS", str(denied)))
         return
     record = hooks.private(_FUNCTIONS, "_execution_record_for_config")(function, config)
     hooks.private(_FUNCTIONS, "invoke_async_with_retry")(record, json.loads(payload))
@@ -108,20 +130,23 @@ def _keep_failed_invocations(settings: Settings) -> None:
             return
         answer = result.get("body")
         message = answer.get("errorMessage", "") if isinstance(answer, dict) else ""
-        _send(settings, target, event, {"ErrorCode": "200", "ErrorMessage": message[:1024]})
+        role = function["config"]["Role"]
+        about = {"ErrorCode": "200", "ErrorMessage": message[:1024]}
+        _send(settings, target, event, about, lambda: permissions.check(role, "sqs:SendMessage", [target]))
 
     hooks.replace(_FUNCTIONS, "_route_async_failure", route_failure)
 
 
-def _send(settings: Settings, queue: str, event: Any, about: dict[str, str]) -> None:
-    """Send in the background: this may be the thread that answers requests."""
-    threading.Thread(target=_send_now, args=(settings, queue, event, about), daemon=True).start()
+def _send(settings: Settings, queue: str, event: Any, about: dict[str, str], check: Callable[[], None]) -> None:
+    """Send in the background, if `check` does not deny it: this may be the thread that answers requests."""
+    threading.Thread(target=_send_now, args=(settings, queue, event, about, check), daemon=True).start()
 
 
-def _send_now(settings: Settings, queue: str, event: Any, about: dict[str, str]) -> None:
+def _send_now(settings: Settings, queue: str, event: Any, about: dict[str, str], check: Callable[[], None]) -> None:
     client = sqs(settings.endpoint_url)
     attributes = {name: {"DataType": "String", "StringValue": value} for name, value in about.items() if value}
     try:
+        check()
         url = client.get_queue_url(QueueName=queue.rpartition(":")[2])["QueueUrl"]
         client.send_message(QueueUrl=url, MessageBody=json.dumps(event), MessageAttributes=attributes)
     except Exception:

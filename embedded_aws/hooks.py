@@ -28,6 +28,15 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_docker_socket_present",
         "_reaper_docker_client",
         "fix_success_content_type",
+        "pin_request_origin",
+    ),
+    "core.iam_actions": ("SERVICE_TO_IAM_NAMESPACE", "_BOTOCORE_SERVICE_MAP", "extract_resource_arn"),
+    "core.iam_evaluator": (
+        "EvalContext",
+        "_gather_role_policies",
+        "enforce",
+        "evaluate",
+        "evaluate_resource_policy",
     ),
     "core.router": ("SERVICE_PATTERNS",),
     "core.lambda_runtime": (
@@ -40,6 +49,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "core.responses": ("_service_model", "json_response"),
     "services.apigateway_v1": (
         "_invoke_lambda_custom_v1",
+        "_invoke_lambda_proxy_v1",
         "_lambda_proxy_response",
         "_parse_service_integration_uri",
         "_select_service_integration_response",
@@ -87,6 +97,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_put_events",
     ),
     "services.lambda_svc": (
+        "_emit_lambda_logs",
         "_execute_function_warm",
         "_execution_record_for_config",
         "_functions",
@@ -97,6 +108,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "services.s3": ("_fire_s3_event",),
     "services.sns": ("_error", "_p", "_publish", "_topic_by_arn_any_scope"),
     "services.sqs": ("_queue_by_arn", "_queues", "_refresh_counts"),
+    "services.sts": ("register_session",),
     "services.stepfunctions": (
         "_AWS_SDK_ERROR_CODE_OVERRIDES",
         "_AWS_SDK_ERROR_PREFIX",
@@ -225,6 +237,23 @@ def json_answer(body: dict[str, Any]) -> _RESPONSE:
     """A successful answer of a service with a JSON protocol."""
     answer: _RESPONSE = private("core.responses", "json_response")(body)
     return answer
+
+
+def know_permissions_of_sagemaker() -> None:
+    """Make ministack's checks of permissions know SageMaker's calls and the runtime's."""
+    private("core.iam_actions", "SERVICE_TO_IAM_NAMESPACE")["sagemaker"] = "sagemaker"
+    private("core.iam_actions", "_BOTOCORE_SERVICE_MAP")["sagemaker"] = ["sagemaker-runtime"]
+
+
+def machine_of_token(token: str) -> str:
+    """The state machine whose task waits for the token; `*` when none does."""
+    return str((private("services.stepfunctions", "_task_tokens").get(token) or {}).get("machine", "*"))
+
+
+def policy_of_function(arn: str) -> Any:
+    """The policy of a function that says who may invoke it."""
+    function, _, _ = private("services.lambda_svc", "_get_func_record_for_ref")(arn)
+    return (function or {}).get("policy")
 
 
 def know_images(exists: Callable[[str], bool]) -> None:

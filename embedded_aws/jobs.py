@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from embedded_aws import hooks
+from embedded_aws import hooks, permissions
 from embedded_aws.containers import job_options
 from embedded_aws.images import ImageNotFoundError, LocalImage, resolve
 from embedded_aws.process import GroupRegister, LocalProcess, LogShipper
 from embedded_aws.retries import retries
-from embedded_aws.settings import Settings, arn
+from embedded_aws.settings import NO_CREDENTIALS, Settings, arn
 
 WAITING = ("SUBMITTED", "PENDING", "RUNNABLE")
 FINISHED = ("SUCCEEDED", "FAILED")
@@ -157,6 +157,8 @@ class JobRunner:
                 f"the log group {job.log_group} does not exist"
             )
             return _Ended(None, "Task failed to start", reason)
+        if denied := self._denied(job, stream):
+            return _Ended(None, "Task failed to start", denied)
         hooks.create_log_stream(job.log_group, stream)
         with lock:
             if job.ended_by is not None:
@@ -169,6 +171,21 @@ class JobRunner:
             job.record["container"]["logStreamName"] = stream
             job.move("RUNNING")
         return self._wait(job, job.process)
+
+    def _denied(self, job: Job, stream: str) -> str | None:
+        """Why Batch may not start the container in the name of its execution role."""
+        role = job.record["container"].get("executionRoleArn")
+        if not role:
+            return None
+        try:
+            permissions.check_pull(role, job.image)
+        except permissions.DeniedError as denied:
+            return f"CannotPullContainerError: AccessDeniedException: {denied}"
+        try:
+            permissions.check_log(role, job.log_group, stream)
+        except permissions.DeniedError as denied:
+            return f"CannotStartContainerError: failed to initialize logging driver: AccessDeniedException: {denied}"
+        return None
 
     def _wait(self, job: Job, process: LocalProcess) -> _Ended:
         try:
@@ -208,8 +225,10 @@ class JobRunner:
 
     def _environment(self, job: Job, number: int) -> dict[str, str]:
         declared = {entry["name"]: entry["value"] for entry in job.record["container"]["environment"]}
+        role = job.record["container"]["jobRoleArn"]
         return {
             **self._settings.client_environment(),
+            **(permissions.credentials(role, job.job_id) if role else NO_CREDENTIALS),
             "AWS_BATCH_JOB_ID": job.job_id,
             "AWS_BATCH_JOB_ATTEMPT": str(number),
             "AWS_BATCH_JQ_NAME": job.queue,

@@ -99,10 +99,11 @@ class Deployment:
         return not self.seconds
 
 
-def start(state_dir: Path, port: int = DEFAULT_PORT, *, containers: bool = False) -> Running:
+def start(state_dir: Path, port: int = DEFAULT_PORT, *, containers: bool = False, note_calls: bool = False) -> Running:
     """Start an instance as a daemon and wait until it answers; one that runs in `state_dir` already is returned.
 
-    With `containers` jobs and endpoints are containers, of the engine that `docker` reaches.
+    With `containers` jobs and endpoints are containers, of the engine that `docker` reaches. With `note_calls` what
+    roles call is noted in `calls.jsonl`.
     Raises LifecycleError when the port is taken, the instance does not come up, or there is no such engine.
     """
     state_dir = state_dir.resolve()
@@ -130,7 +131,11 @@ def start(state_dir: Path, port: int = DEFAULT_PORT, *, containers: bool = False
     with log_file.open("w") as log:
         command = [sys.executable, "-m", "embedded_aws", "--port", str(port), "--state-dir", str(state_dir)]
         process = subprocess.Popen(
-            [*command, *(["--containers", engine_client] if engine_client else [])],
+            [
+                *command,
+                *(["--containers", engine_client] if engine_client else []),
+                *(["--note-calls"] if note_calls else []),
+            ],
             cwd=ROOT,
             env={**environment, MARKER_VARIABLE: marker},
             stdin=subprocess.DEVNULL,

@@ -113,7 +113,7 @@ class SageMaker:
             return
         place = urlparse(url)
         try:
-            s3(self._settings.endpoint_url).head_object(Bucket=place.netloc, Key=place.path.lstrip("/"))
+            s3(self._settings.endpoint_url, role).head_object(Bucket=place.netloc, Key=place.path.lstrip("/"))
         except ClientError:
             raise SageMakerError(
                 f'Could not access model data at {url}. Please ensure that the role "{role}" exists and that its trust '
@@ -188,7 +188,7 @@ class SageMaker:
                 self._settings,
                 self._groups,
                 self._logs,
-                container=_containers(self._need(self._models, "model", "ModelName", variant))[0],
+                model=self._need(self._models, "model", "ModelName", variant),
                 variant=variant,
                 log_group=f"/aws/sagemaker/Endpoints/{endpoint['EndpointName']}",
             )

@@ -17,7 +17,9 @@ from embedded_aws import (
     delivery,
     embedded_metrics,
     hooks,
+    permissions,
     sagemaker,
+    tasks,
 )
 from embedded_aws.batch import Batch, BatchError
 from embedded_aws.clients import s3
@@ -68,6 +70,8 @@ def install(settings: Settings, groups: Groups) -> None:
     hooks.replace_batch(lambda operation, request: _batch_response(batch, operation, request), batch.operations)
     sagemaker.register(models)
     StepFunctions(settings, batch).install()
+    permissions.install(settings)
+    tasks.install()
     callbacks.install()
     cloudwatch.install()
     admission.install()

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from embedded_aws import permissions, resources
 from embedded_aws.clients import s3
 from embedded_aws.images import resolve
 from embedded_aws.process import GroupRegister, LocalProcess, LogShipper
-from embedded_aws.settings import Settings
+from embedded_aws.settings import NO_CREDENTIALS, Settings
 
 _INVOCATION_SECONDS = 60.0
 _PORT_ATTEMPTS = 5
@@ -53,14 +54,16 @@ class Server:
         groups: GroupRegister,
         logs: LogShipper,
         *,
-        container: dict[str, Any],
+        model: dict[str, Any],
         variant: dict[str, Any],
         log_group: str,
     ) -> None:
         self._settings = settings
         self._groups = groups
         self._logs = logs
-        self._container = container
+        self._container = (model.get("Containers") or [model.get("PrimaryContainer")])[0]
+        self._role: str = model["ExecutionRoleArn"]
+        self._isolated = bool(model.get("EnableNetworkIsolation"))
         self._variant = variant
         self._log_group = log_group
         self.log_stream = f"{variant['VariantName']}/i-{uuid.uuid4().hex[:17]}"
@@ -72,9 +75,13 @@ class Server:
 
     def start(self, create_log_stream: Callable[[str, str], None]) -> None:
         """Unpack the model, start the process and wait until it answers /ping. Raises ServingError when it does not."""
-        create_log_stream(self._log_group, self.log_stream)
         try:
-            _unpack_model(self._settings.endpoint_url, self._container.get("ModelDataUrl"), self._folder)
+            permissions.check_pull(self._role, self._container["Image"])
+            for action in ("logs:CreateLogGroup", "logs:DescribeLogStreams"):
+                permissions.check(self._role, action, resources.logs({"logGroupName": self._log_group}))
+            permissions.check_log(self._role, self._log_group, self.log_stream)
+            create_log_stream(self._log_group, self.log_stream)
+            _unpack_model(self._settings.endpoint_url, self._role, self._container.get("ModelDataUrl"), self._folder)
             self._launch()
         except ServingError:
             self.stop()
@@ -174,6 +181,7 @@ class Server:
     def _environment(self) -> dict[str, str]:
         return {
             **self._settings.client_environment(),
+            **(NO_CREDENTIALS if self._isolated else permissions.credentials(self._role, "SageMaker")),
             **(self._container.get("Environment") or {}),
             "SAGEMAKER_BIND_TO_PORT": str(self._port),
             "RLPIPE_BIND_HOST": "127.0.0.1",
@@ -212,14 +220,14 @@ class Server:
                 self._launch()
 
 
-def _unpack_model(endpoint_url: str, url: str | None, folder: Path) -> None:
+def _unpack_model(endpoint_url: str, role: str, url: str | None, folder: Path) -> None:
     """Extract model.tar.gz as SageMaker does to /opt/ml/model; a model without data gets an empty folder."""
     folder.mkdir(parents=True)
     if not url:
         return
     place = urlparse(url)
     archive = io.BytesIO()
-    s3(endpoint_url).download_fileobj(place.netloc, place.path.lstrip("/"), archive)
+    s3(endpoint_url, role).download_fileobj(place.netloc, place.path.lstrip("/"), archive)
     archive.seek(0)
     with tarfile.open(fileobj=archive, mode="r:gz") as tar:
         tar.extractall(folder, filter="data")

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 ACCESS_KEY = "test"
+NO_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
+"""The environment of a container without a role: what it inherits from this process is not its own."""
+
 MARKER_VARIABLE = "RLPIPE_EMBEDDED_AWS"
 """Every process that descends from an instance carries the instance's id in this environment variable."""
 
@@ -31,6 +34,8 @@ class Settings:
     startup_seconds: float = 60.0
     """Seconds a serving container has to answer /ping, unless its endpoint configuration names another limit."""
 
+    note_calls: bool = False
+    """Whether what roles call is noted in `calls.jsonl` in the state folder."""
     wait_scale: float = 0.05
     """What a state machine's waits and retry intervals are multiplied by: here an endpoint is up within a second."""
 
@@ -61,3 +66,8 @@ class Settings:
 def arn(service: str, resource: str) -> str:
     """The ARN of a resource of this instance's only account and region."""
     return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
+
+
+def assumed_role(role: str, session: str) -> str:
+    """The ARN of who acts in the name of a role."""
+    return f"arn:aws:sts::{ACCOUNT}:assumed-role/{role.rpartition('/')[2]}/{session}"

@@ -19,7 +19,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from embedded_aws import bookmarks, hooks, scopes
+from embedded_aws import bookmarks, hooks, permissions, resources, scopes
 from embedded_aws.batch import Batch, BatchError
 from embedded_aws.bookmarks import Bookmark
 from embedded_aws.casing import lower_first, upper_first
@@ -482,7 +482,7 @@ class StepFunctions:
             finished.wait()
         else:
             reason = "The Step Functions task that waited for the job was stopped"
-            with scope.on_cancel(lambda: self._terminate(job_id, reason)):
+            with scope.on_cancel(lambda: self._terminate(scope.execution, job_id, reason)):
                 while not finished.wait(0.2):
                     scope.check()
             scope.check()  # terminated with its task: the job's end is nobody's result
@@ -491,7 +491,12 @@ class StepFunctions:
             raise self.error("States.TaskFailed", json.dumps(job))
         return job
 
-    def _terminate(self, job_id: str, reason: str) -> None:
+    def _terminate(self, execution: _State, job_id: str, reason: str) -> None:
+        role = hooks.private(_MODULE, "_state_machines")[execution["stateMachineArn"]]["roleArn"]
+        try:
+            permissions.check(role, "batch:TerminateJob", resources.batch("TerminateJob", {"jobId": job_id}))
+        except permissions.DeniedError:
+            return  # the job runs on, as it would in an account
         self._batch.call("TerminateJob", {"jobId": job_id, "reason": reason})
 
     def _call_batch(self, operation: str, arguments: _State) -> _State:

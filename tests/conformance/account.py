@@ -19,6 +19,34 @@ T = TypeVar("T")
 _numbers = itertools.count()
 _session = f"{os.getpid():x}"
 
+_TRUSTED = {
+    "apigateway": "apigateway.amazonaws.com",
+    "jobs": "ecs-tasks.amazonaws.com",
+    "lambda": "lambda.amazonaws.com",
+    "sagemaker": "sagemaker.amazonaws.com",
+    "states": "states.amazonaws.com",
+}
+_ALLOWED = {
+    "apigateway": ["sagemaker:InvokeEndpoint"],
+    "jobs": ["ecr:*", "logs:*"],
+    "lambda": ["logs:*", "sqs:SendMessage"],
+    "sagemaker": ["ecr:*", "logs:*", "s3:*", "cloudwatch:PutMetricData"],
+    "states": [
+        "batch:*",
+        "events:*",
+        "lambda:InvokeFunction",
+        "s3:*",
+        "sagemaker:*",
+        "sqs:SendMessage",
+        "iam:PassRole",
+    ],
+}
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    """A policy document."""
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
 
 def until(condition: Callable[[], T | None], *, what: str, seconds: float = 20) -> T:
     """Ask until the answer is true; the bound is for machines under load."""
@@ -61,6 +89,7 @@ class Account:
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], Any]] = []
+        self._roles: dict[str, str] = {}
 
     # --- what differs -------------------------------------------------------------------------------------------------
 
@@ -68,9 +97,8 @@ class Account:
         """A client of the account that never tries again by itself, and sends what it is given."""
         raise NotImplementedError
 
-    def role(self, service: str) -> str:
-        """The ARN of a role that `service` (such as `states`) may assume and that may do what the tests do."""
-        raise NotImplementedError
+    def role_is_made(self) -> None:
+        """A role was made; returns when it can be used."""
 
     def job_container(self, *command: str) -> dict[str, Any]:
         """Container properties of a job that runs a command of `images.JOB`."""
@@ -152,6 +180,25 @@ class Account:
     def arn(self, service: str, resource: str) -> str:
         """The ARN of a resource of this account."""
         return f"arn:aws:{service}:{self.region}:{self.account_id}:{resource}"
+
+    def role(self, service: str) -> str:
+        """The ARN of a role that `service` (such as `states`) may assume and that may do what the tests do."""
+        if service not in self._roles:
+            allowed = {"Effect": "Allow", "Action": _ALLOWED[service], "Resource": "*"}
+            self._roles[service] = self.make_role(service, allowed)
+        return self._roles[service]
+
+    def make_role(self, service: str, *statements: dict[str, Any]) -> str:
+        """A role that `service` may assume, and that is allowed this; the result is its ARN."""
+        iam, name = self.client("iam"), unique(f"rlpipe-conformance-{service}")
+        trust = {"Effect": "Allow", "Principal": {"Service": _TRUSTED[service]}, "Action": "sts:AssumeRole"}
+        arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+        self.made(lambda: iam.delete_role(RoleName=name))
+        if statements:
+            iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=policy(*statements))
+            self.made(lambda: iam.delete_role_policy(RoleName=name, PolicyName="all"))
+        self.role_is_made()
+        return arn
 
     # --- Batch --------------------------------------------------------------------------------------------------------
 
@@ -307,9 +354,8 @@ class Account:
             FunctionName=name,
             Runtime="python3.12",
             Handler="index.handler",
-            Role=self.role("lambda"),
             Code={"ZipFile": archive.getvalue()},
-            **settings,
+            **{"Role": self.role("lambda"), "Timeout": 30, **settings},
         )
         self.made(lambda: self.functions.delete_function(FunctionName=name))
         self.functions.get_waiter("function_active_v2").wait(FunctionName=name)

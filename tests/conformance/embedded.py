@@ -55,7 +55,7 @@ class Instance(Account):
                 stdout=log,
                 stderr=log,
             )
-        until(lambda: process.poll() is not None or self.is_healthy(), what="the instance answers")
+        until(lambda: process.poll() is not None or self.is_healthy(), what="the instance answers", seconds=90)
         assert process.poll() is None, (self.state_dir / "log").read_text()
         return process
 
@@ -82,9 +82,6 @@ class Instance(Account):
     def client(self, service: str) -> Any:
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
         return self._client(service, endpoint_url=self.url, **keys)
-
-    def role(self, service: str) -> str:
-        return f"arn:aws:iam::{self.account_id}:role/{service}"
 
     def job_container(self, *command: str) -> dict[str, Any]:
         return {"image": self.job_image, "command": list(command)}

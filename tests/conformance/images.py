@@ -17,6 +17,9 @@ elif what == "exit":
     sys.exit(int(rest[0]))
 elif what == "environment":
     said(json.dumps({name: os.environ.get(name) for name in rest}))
+elif what == "whoami":
+    import boto3
+    said(boto3.client("sts").get_caller_identity()["Arn"])
 elif what == "sleep":
     said("sleeping")
     time.sleep(float(rest[0]))

@@ -9,11 +9,11 @@ from tests.conformance.account import Account, unique
 class Machine:
     """A state machine whose executions are followed."""
 
-    def __init__(self, aws: Account, states: dict[str, Any], **top: Any) -> None:
+    def __init__(self, aws: Account, states: dict[str, Any], role: str = "", **top: Any) -> None:
         self.aws = aws
         definition = {"QueryLanguage": "JSONata", "StartAt": next(iter(states)), "States": states, **top}
         self.arn: str = aws.states.create_state_machine(
-            name=unique("machine"), definition=json.dumps(definition), roleArn=aws.role("states")
+            name=unique("machine"), definition=json.dumps(definition), roleArn=role or aws.role("states")
         )["stateMachineArn"]
         aws.made(lambda: aws.states.delete_state_machine(stateMachineArn=self.arn))
 

@@ -4,7 +4,6 @@ Jobs run on Fargate in the default VPC, from Python's public image. A serving im
 `RLPIPE_CONFORMANCE_SERVING_IMAGE` names it (see `images.SERVER`); without it what needs an endpoint is skipped.
 """
 
-import json
 import os
 import time
 from functools import cached_property
@@ -18,21 +17,8 @@ from tests.conformance.account import Account, unique
 
 IMAGE_VARIABLE = "RLPIPE_CONFORMANCE_SERVING_IMAGE"
 _PYTHON = "public.ecr.aws/docker/library/python:3.12-slim"
+_INSTALL = 'pip install --quiet boto3 && exec python -c "$0" "$@"'
 _MEMORY_PER_VCPU = 2048
-_TRUSTED = {
-    "apigateway": "apigateway.amazonaws.com",
-    "jobs": "ecs-tasks.amazonaws.com",
-    "lambda": "lambda.amazonaws.com",
-    "sagemaker": "sagemaker.amazonaws.com",
-    "states": "states.amazonaws.com",
-}
-_ALLOWED = {
-    "apigateway": ["sagemaker:InvokeEndpoint"],
-    "jobs": ["ecr:*", "logs:*"],
-    "lambda": ["logs:*", "sqs:SendMessage"],
-    "sagemaker": ["ecr:*", "logs:*", "s3:*", "cloudwatch:PutMetricData"],
-    "states": ["batch:*", "events:*", "lambda:InvokeFunction", "s3:*", "sagemaker:*", "sqs:SendMessage"],
-}
 
 
 class RealAccount(Account):
@@ -49,31 +35,17 @@ class RealAccount(Account):
         if found != account_id:
             raise pytest.UsageError(f"--aws: the credentials are of the account {found}; given: {account_id}")
         self.account_id = found
-        self._roles: dict[str, str] = {}
 
     def client(self, service: str) -> Any:
         return self._client(service)
 
-    def role(self, service: str) -> str:
-        if service not in self._roles:
-            self._roles[service] = self._create_role(service)
-        return self._roles[service]
-
-    def _create_role(self, service: str) -> str:
-        iam, name = self.client("iam"), unique(f"rlpipe-conformance-{service}")
-        trust = {"Effect": "Allow", "Principal": {"Service": _TRUSTED[service]}, "Action": "sts:AssumeRole"}
-        allow = {"Effect": "Allow", "Action": _ALLOWED[service], "Resource": "*"}
-        arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(trust))["Role"]["Arn"]
-        self.made(lambda: iam.delete_role(RoleName=name))
-        iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=_policy(allow))
-        self.made(lambda: iam.delete_role_policy(RoleName=name, PolicyName="all"))
+    def role_is_made(self) -> None:
         time.sleep(15)  # IAM is eventually consistent, and nothing says when a new role is known everywhere
-        return arn
 
     def job_container(self, *command: str) -> dict[str, Any]:
         return {
             "image": _PYTHON,
-            "command": ["python", "-c", images.JOB, *command],
+            "command": ["sh", "-c", _INSTALL, images.JOB, *command],
             "executionRoleArn": self.role("jobs"),
             "networkConfiguration": {"assignPublicIp": "ENABLED"},
             "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "2048"}],
@@ -135,7 +107,3 @@ class RealAccount(Account):
 
     def api_url(self, api_id: str, stage: str) -> str:
         return f"https://{api_id}.execute-api.{self.region}.amazonaws.com/{stage}"
-
-
-def _policy(statement: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

@@ -20,6 +20,7 @@ from config.settings import load_settings
 from embedded_aws import lifecycle
 from tests.infra.conftest import ROOMS, synthesise
 from tests.pipeline.conftest import free_port
+from tests.pipeline.roles import calls
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,7 +76,7 @@ class Account:
 def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    running = lifecycle.start(tmp_path, free_port())
+    running = lifecycle.start(tmp_path, free_port(), note_calls=True)
     try:
         yield Account(running=running)
     finally:
@@ -127,6 +128,9 @@ def test_a_stage_is_deployed_left_alone_updated_and_destroyed(account: Account) 
     assert account.stacks() == {}
     assert not [bucket["Name"] for bucket in s3.list_buckets()["Buckets"] if bucket["Name"].startswith("rlpipe-dev")]
     assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
+    noted = [call for call in calls(account.running.state_dir / "calls.jsonl") if call.role.startswith("rlpipe-dev-")]
+    assert {call.action for call in noted} >= {"s3:DeleteObjectVersion", "sagemaker:DeleteModelPackage"}
+    assert [call for call in noted if not call.allowed] == []
 
 
 def test_production_is_deployed_and_refuses_to_be_destroyed(account: Account) -> None:

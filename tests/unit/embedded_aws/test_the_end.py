@@ -35,7 +35,7 @@ def busy(tmp_path: Path) -> Instance:
         FunctionName="warm",
         Runtime="python3.12",
         Handler="index.handler",
-        Role="arn:aws:iam::000000000000:role/function",
+        Role=aws.role("lambda"),
         Code={"ZipFile": archive.getvalue()},
     )
     aws.functions.invoke(FunctionName="warm", Payload=json.dumps({}))

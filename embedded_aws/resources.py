@@ -1,0 +1,122 @@
+"""Which resources a call is about, as IAM's policies name them.
+
+https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from embedded_aws import hooks
+from embedded_aws.settings import arn
+
+EVERYTHING = ["*"]
+"""What an action that knows no resources is about."""
+
+_SAGEMAKER = {
+    "EndpointName": "endpoint",
+    "EndpointConfigName": "endpoint-config",
+    "ModelName": "model",
+    "ModelPackageName": "model-package",
+    "ModelPackageArn": "model-package",
+    "ModelPackageGroupName": "model-package-group",
+}
+_UNDER_A_GROUP = ("CreateModelPackage", "ListModelPackages")
+"""What names a group and is about the packages in it."""
+
+
+WITH_JSON = ("batch", "sagemaker", "logs", "states", "ecr", "monitoring")
+"""Services, as ministack calls them, whose requests are looked into here."""
+
+
+class Need(NamedTuple):
+    """What a request needs beside the action that it is named after; without an action that one, for more resources."""
+
+    action: str
+    resource: str
+    context: Mapping[str, str] = MappingProxyType({})
+
+
+def named(service: str, operation: str, request: dict[str, Any]) -> list[str]:
+    """What a request is about; empty where ministack knows."""
+    if service == "batch":
+        return batch(operation, request)
+    if service == "sagemaker":
+        return sagemaker(operation, request)
+    if service == "ecr":
+        return ecr(request)
+    if service == "logs" and not operation.endswith("Resource"):
+        return logs(request)
+    if service == "states" and operation.startswith("SendTask"):
+        return [hooks.machine_of_token(request.get("taskToken", ""))]
+    return []
+
+
+def needs(
+    service: str, operation: str, request: dict[str, Any], resource: str, method: str, headers: dict[str, str]
+) -> Iterator[Need]:
+    """What else a request needs: roles that it passes on, tags that it gives."""
+    if service == "sagemaker":
+        role = request.get("ExecutionRoleArn") or request.get("RoleArn")
+        if role:
+            yield Need("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"})
+        if request.get("Tags") and operation != "AddTags":
+            yield Need("sagemaker:AddTags", resource)
+    if service == "monitoring" and operation == "PutMetricAlarm" and request.get("Tags"):
+        yield Need("cloudwatch:TagResource", resource)
+    if service == "s3" and method in ("PUT", "POST") and headers.get("x-amz-tagging"):
+        yield Need("s3:PutObjectTagging", resource)
+
+
+def batch(operation: str, request: dict[str, Any]) -> list[str]:
+    """The resources of a call of Batch, with the members of its API; its paths name operations in lower case."""
+    operation = operation.lower()
+    if operation == "submitjob":
+        definition = str(request.get("jobDefinition", ""))
+        queue = str(request.get("jobQueue", ""))
+        return [_named("job-definition", definition), _named("job-queue", queue)]
+    if operation in ("terminatejob", "canceljob"):
+        return [arn("batch", f"job/{request.get('jobId', '')}")]
+    return EVERYTHING
+
+
+def _named(kind: str, reference: str) -> str:
+    return reference if reference.startswith("arn:") else arn("batch", f"{kind}/{reference}")
+
+
+def sagemaker(operation: str, request: dict[str, Any]) -> list[str]:
+    """The resources of a call of SageMaker, with the members of its API."""
+    if operation.startswith("List") and operation != "ListModelPackages":
+        return EVERYTHING
+    found = []
+    for member, kind in _SAGEMAKER.items():
+        value = str(request.get(member) or "")
+        if not value:
+            continue
+        if operation in _UNDER_A_GROUP:
+            kind, value = "model-package", f"{value.rpartition('/')[2]}/*"
+        # A name is case-insensitive, and an ARN has it in lower case.
+        found.append(value if value.startswith("arn:") else arn("sagemaker", f"{kind}/{value}"))
+    return found or EVERYTHING
+
+
+def logs(request: dict[str, Any]) -> list[str]:
+    """The log stream, or the log group as policies name it: with an asterisk at the end."""
+    group = request.get("logGroupName") or str(request.get("logGroupIdentifier", "")).rpartition("log-group:")[2]
+    if not group:
+        return EVERYTHING
+    stream = request.get("logStreamName")
+    return [arn("logs", f"log-group:{group}:{f'log-stream:{stream}' if stream else '*'}")]
+
+
+def ecr(request: dict[str, Any]) -> list[str]:
+    """The repositories of a call of ECR."""
+    names = [*request.get("repositoryNames", []), *([request["repositoryName"]] if "repositoryName" in request else [])]
+    return [arn("ecr", f"repository/{name}") for name in names] or EVERYTHING
+
+
+def repository(image: str) -> str | None:
+    """The ECR repository of an image; None for an image from elsewhere."""
+    found = re.fullmatch(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/([^:@]+)[:@].*", image)
+    return f"arn:aws:ecr:{found[2]}:{found[1]}:repository/{found[3]}" if found else None
