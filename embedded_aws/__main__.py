@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from embedded_aws import keeping
 from embedded_aws.containers import Engine, remove_all
 from embedded_aws.settings import MARKER_VARIABLE, Settings
 from embedded_aws.warden import Warden, sweep
@@ -40,6 +41,7 @@ def main() -> int:
         assembly=options.assembly.resolve() if options.assembly else None,
         engine=Engine(options.containers, marker) if options.containers else None,
         note_calls=options.note_calls,
+        keep=options.keep,
         kill_grace_seconds=options.kill_grace_seconds,
         minimum_timeout_seconds=options.minimum_timeout_seconds,
         startup_seconds=options.startup_seconds,
@@ -56,15 +58,15 @@ def _run(settings: Settings, warden: Warden) -> int:
 
     groups = service.Groups(warden)
     try:
-        service.install(settings, groups)
-        asyncio.run(_serve(settings.port, groups))
+        keeper = service.install(settings, groups)
+        asyncio.run(_serve(settings.port, groups, keeper))
     except (hooks.HookError, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201
     groups.stop_all(patience_seconds=1)
     return 1
 
 
-async def _serve(port: int, groups: "Groups") -> None:
+async def _serve(port: int, groups: "Groups", keeper: "keeping.Keeper | None") -> None:
     """Serve until SIGTERM or SIGINT, then end the process. Raises OSError when the port cannot be had."""
     from embedded_aws import hooks
     from embedded_aws.guard import local_callers_only
@@ -72,11 +74,15 @@ async def _serve(port: int, groups: "Groups") -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    serving = asyncio.create_task(hooks.serve(port, local_callers_only))
+    serving = asyncio.create_task(
+        hooks.serve(port, lambda app: local_callers_only(keeper.watch(app) if keeper else app))
+    )
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()
+    if keeper:
+        keeper.save()
     groups.stop_all(patience_seconds=1)
     sys.stdout.flush()
     os._exit(0)  # Nothing here outlives the instance, so nothing is worth waiting for; the warden ends the rest.
@@ -88,6 +94,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--state-dir", type=Path, required=True, help="folder of this instance's files")
     parser.add_argument("--assembly", type=Path, help="CDK output folder; <state-dir>/cdk.out is always looked at")
     parser.add_argument("--containers", metavar="DOCKER", help="run jobs and endpoints in containers, by this client")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep what is stored in <state-dir>/kept, and go on with it"
+    )
     parser.add_argument("--note-calls", action="store_true", help="note what roles call in <state-dir>/calls.jsonl")
     parser.add_argument("--kill-grace-seconds", type=float, default=30.0, help="between SIGTERM and SIGKILL of a job")
     parser.add_argument("--minimum-timeout-seconds", type=float, default=60.0, help="shortest job attempt timeout")
@@ -137,6 +146,8 @@ def _prepare_environment(settings: Settings) -> None:
             "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
         }
     )
+    if settings.keep:
+        os.environ.update(keeping.environment(settings.state_dir / keeping.FOLDER))
     tempfile.tempdir = str(settings.state_dir / "tmp")  # where ministack unpacks functions
 
 

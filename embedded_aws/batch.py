@@ -12,7 +12,7 @@ from typing import Any
 
 from embedded_aws import hooks
 from embedded_aws.images import ImageNotFoundError, resolve
-from embedded_aws.jobs import DEFAULT_LOG_GROUP, FINISHED, WAITING, Job, JobRunner, Place, new_record
+from embedded_aws.jobs import DEFAULT_LOG_GROUP, FINISHED, WAITING, Job, JobRunner, Place, ended_job, new_record
 from embedded_aws.process import GroupRegister, LogShipper
 from embedded_aws.retries import problem as retry_problem
 from embedded_aws.settings import Settings, arn
@@ -89,6 +89,25 @@ class Batch:
     def wait(self, job_id: str) -> threading.Event:
         """The event that is set when the job has finished."""
         return self._jobs[job_id].finished
+
+    # --- what outlives an instance ------------------------------------------------------------------------------------
+
+    def kept(self) -> dict[str, Any]:
+        """All that there is, for `restore`."""
+        with self._lock:
+            kept = {"environments": self._environments, "queues": self._queues, "definitions": self._definitions}
+            jobs = [{"record": job.record, "queue": job.queue} for job in self._jobs.values()]
+            return copy.deepcopy({**kept, "jobs": jobs})
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what an instance before had. Jobs that had not ended have failed, as with a host that is gone."""
+        with self._lock:
+            self._environments.update(state.get("environments", {}))
+            self._queues.update(state.get("queues", {}))
+            self._definitions.update(state.get("definitions", {}))
+            for kept in state.get("jobs", []):
+                job = ended_job(kept["record"], kept["queue"])
+                self._jobs[job.job_id] = job
 
     # --- compute environments and queues ------------------------------------------------------------------------------
 

@@ -15,6 +15,15 @@ from embedded_aws import hooks, scopes
 _MODULE = "services.stepfunctions"
 
 
+_machines: dict[str, str] = {}
+"""The state machine that each token was made for; a token says so also when it is worth nothing any more."""
+
+
+def machine_of(token: str) -> str:
+    """The ARN of the state machine that a token was made for; `*` when no token is like this."""
+    return _machines.get(token, "*")
+
+
 def install() -> None:
     """Wait so that stopping the execution ends the wait, and so that a token is worth nothing afterwards."""
     hooks.replace(_MODULE, "_invoke_with_callback", _invoke)
@@ -33,13 +42,13 @@ def _invoke(resource: str, arguments: Any, token: str, state: dict[str, Any]) ->
     error: Any = hooks.private(_MODULE, "_ExecutionError")
     tokens = hooks.private(_MODULE, "_task_tokens")
     scope = scopes.current()
-    machine = scope.execution["stateMachineArn"] if scope else "*"
+    if scope:
+        _machines[token] = scope.execution["stateMachineArn"]
     entry: dict[str, Any] = {
         "event": threading.Event(),
         "result": None,
         "error": None,
         "heard": time.monotonic(),
-        "machine": machine,
     }
     tokens[token] = entry
     try:

@@ -25,8 +25,10 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "app": (
         "SERVICE_HANDLERS",
         "SERVICE_REGISTRY",
+        "_build_persistence_save_dict",
         "_docker_socket_present",
         "_reaper_docker_client",
+        "_state_map",
         "fix_success_content_type",
         "pin_request_origin",
     ),
@@ -38,6 +40,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "evaluate",
         "evaluate_resource_policy",
     ),
+    "core.persistence": ("save_state",),
     "core.router": ("SERVICE_PATTERNS",),
     "core.lambda_runtime": (
         "_PYTHON_WORKER_SCRIPT",
@@ -142,6 +145,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_scaled_sleep",
         "_send_task_heartbeat",
         "_resolve_state_machine_arn",
+        "_restore_state",
         "_start_execution",
         "_state_machines",
         "_state_query_language",
@@ -239,15 +243,36 @@ def json_answer(body: dict[str, Any]) -> _RESPONSE:
     return answer
 
 
+def keep_state_of(service: str, get: Callable[[], Any], put: Callable[[Any], None]) -> None:
+    """Let ministack save and restore a service that is ours."""
+    module = importlib.import_module(f"ministack.services.{service}")
+    module.__dict__.update(get_state=get, load_persisted_state=put)
+    private("app", "_state_map")[service] = service
+
+
+def states_of_services() -> dict[str, Callable[[], Any]]:
+    """What gives the state of each service that has been used, by the name under which it is saved."""
+    states: dict[str, Callable[[], Any]] = private("app", "_build_persistence_save_dict")()
+    return states
+
+
+def save_state(service: str, state: Any) -> None:
+    """Write what a service holds into its file, whole or not at all."""
+    if state is not None:
+        private("core.persistence", "save_state")(service, state)
+
+
+def tell_of_execution(arn: str) -> None:
+    """Publish the status of an execution."""
+    private("services.stepfunctions", "_emit_execution_status_event")(
+        private("services.stepfunctions", "_executions")[arn]
+    )
+
+
 def know_permissions_of_sagemaker() -> None:
     """Make ministack's checks of permissions know SageMaker's calls and the runtime's."""
     private("core.iam_actions", "SERVICE_TO_IAM_NAMESPACE")["sagemaker"] = "sagemaker"
     private("core.iam_actions", "_BOTOCORE_SERVICE_MAP")["sagemaker"] = ["sagemaker-runtime"]
-
-
-def machine_of_token(token: str) -> str:
-    """The state machine whose task waits for the token; `*` when none does."""
-    return str((private("services.stepfunctions", "_task_tokens").get(token) or {}).get("machine", "*"))
 
 
 def policy_of_function(arn: str) -> Any:

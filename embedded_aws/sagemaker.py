@@ -28,6 +28,9 @@ _NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
 _INVOCATION = re.compile(r"^/endpoints/([^/]+)/invocations$")
 
 
+_KEPT = ("models", "configs", "endpoints", "groups_of_packages", "packages", "package_tokens")
+
+
 class SageMakerError(Exception):
     """A refusal in SageMaker's words."""
 
@@ -97,6 +100,30 @@ class SageMaker:
                 f"1 validation error detected: Value null at '{field[:1].lower() + field[1:]}' failed to satisfy "
                 "constraint: Member must not be null"
             ) from error
+
+    # --- what outlives an instance ------------------------------------------------------------------------------------
+
+    def kept(self) -> dict[str, Any]:
+        """All that there is, for `restore`."""
+        with self._lock:
+            return copy.deepcopy({name: getattr(self, f"_{name}") for name in _KEPT})
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what an instance before had; its endpoints serve again after `revive`."""
+        with self._lock:
+            for name in _KEPT:
+                getattr(self, f"_{name}").update(state.get(name, {}))
+            for name in self._endpoints:
+                self._traffic[name] = Traffic()
+
+    def revive(self) -> None:
+        """Start the servers of the endpoints that were restored."""
+        with self._lock:
+            for endpoint in self._endpoints.values():
+                if self._traffic[endpoint["EndpointName"]].serving is None and endpoint["EndpointStatus"] != "Failed":
+                    self._deploy(
+                        endpoint, self._need(self._configs, "endpoint-config", "EndpointConfigName", endpoint), {}
+                    )
 
     # --- models and endpoint configurations ---------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from typing import Any
@@ -17,6 +18,7 @@ from embedded_aws import (
     delivery,
     embedded_metrics,
     hooks,
+    keeping,
     permissions,
     sagemaker,
     tasks,
@@ -24,6 +26,7 @@ from embedded_aws import (
 from embedded_aws.batch import Batch, BatchError
 from embedded_aws.clients import s3
 from embedded_aws.images import is_asset
+from embedded_aws.keeping import Keeper
 from embedded_aws.process import GroupRegister, LogShipper
 from embedded_aws.sagemaker import SageMaker
 from embedded_aws.settings import Settings
@@ -60,8 +63,11 @@ class Groups:
             time.sleep(0.02)
 
 
-def install(settings: Settings, groups: Groups) -> None:
-    """Add our services to ministack. Raises HookError when ministack is not the one they were written for."""
+def install(settings: Settings, groups: Groups) -> Keeper | None:
+    """Add our services to ministack; what saves them, if anything is to be kept.
+
+    Raises HookError when ministack is not the one they were written for.
+    """
     hooks.verify()
     hooks.leave_docker_alone()
     logs = LogShipper(hooks.put_log_events)
@@ -69,7 +75,8 @@ def install(settings: Settings, groups: Groups) -> None:
     models = SageMaker(settings, groups, logs)
     hooks.replace_batch(lambda operation, request: _batch_response(batch, operation, request), batch.operations)
     sagemaker.register(models)
-    StepFunctions(settings, batch).install()
+    keeper = Keeper(settings.state_dir / keeping.FOLDER) if settings.keep else None
+    StepFunctions(settings, batch, keeper.keep_ended if keeper else None).install()
     permissions.install(settings)
     tasks.install()
     callbacks.install()
@@ -84,7 +91,28 @@ def install(settings: Settings, groups: Groups) -> None:
     hooks.name_versions_in_events()
     embedded_metrics.install()
     threading.Thread(target=hooks.deliver_events, name="events", daemon=True).start()
+    if keeper:
+        hooks.keep_state_of("batch", batch.kept, batch.restore)
+        hooks.keep_state_of("sagemaker", models.kept, models.restore)
+        keeper.install()
+        threading.Thread(target=_go_on, args=(settings, keeper, models), name="go-on", daemon=True).start()
     threading.Thread(target=_warm_up, args=(settings,), name="warm-up", daemon=True).start()
+    return keeper
+
+
+def _go_on(settings: Settings, keeper: Keeper, models: SageMaker) -> None:
+    """Once this instance answers: endpoints serve again, and whoever watches executions learns which have ended."""
+    while not _answers(settings.port):
+        time.sleep(0.02)
+    models.revive()
+    for execution in keeper.interrupted:
+        hooks.tell_of_execution(execution)
+    keeper.start()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _warm_up(settings: Settings) -> None:

@@ -36,6 +36,8 @@ class Settings:
 
     note_calls: bool = False
     """Whether what roles call is noted in `calls.jsonl` in the state folder."""
+    keep: bool = False
+    """Whether objects, runs and endpoints outlive this instance."""
     wait_scale: float = 0.05
     """What a state machine's waits and retry intervals are multiplied by: here an endpoint is up within a second."""
 

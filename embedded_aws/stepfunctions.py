@@ -56,13 +56,16 @@ class _Redrives:
 class StepFunctions:
     """Installs itself into ministack's interpreter."""
 
-    def __init__(self, settings: Settings, batch: Batch) -> None:
+    def __init__(self, settings: Settings, batch: Batch, keep: Callable[[_State], None] | None = None) -> None:
+        """`keep` is called with an execution before it has ended for anybody."""
         self._settings = settings
         self._batch = batch
         self._scopes: dict[str, scopes.Scope] = {}
         self._bookmarks: dict[str, Bookmark] = {}
         self._redrives: dict[str, _Redrives] = {}
         self._history = threading.Lock()
+        self._ending = threading.Lock()
+        self._keep = keep
         self.error: Any = hooks.private(_MODULE, "_ExecutionError")
         self._states = {
             "Pass": hooks.private(_MODULE, "_execute_pass"),
@@ -304,12 +307,15 @@ class StepFunctions:
 
     def _end(self, execution: _State, status: str, **details: Any) -> None:
         """Enter a final status, unless the execution has one."""
-        with self._history:
+        kind = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "TIMED_OUT": "TimedOut"}[status]
+        with self._ending:
             if execution["status"] != "RUNNING":
                 return
-            execution.update(status=status, stopDate=_timestamp(), **details)
-        kind = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "TIMED_OUT": "TimedOut"}[status]
-        self._event(execution, f"Execution{kind}", f"execution{kind}", **details)
+            self._event(execution, f"Execution{kind}", f"execution{kind}", **details)
+            end = {"status": status, "stopDate": _timestamp(), **details}
+            if self._keep:
+                self._keep({**execution, **end})
+            execution.update(end)
         self._tell(execution)
 
     @contextlib.contextmanager

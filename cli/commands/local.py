@@ -33,6 +33,9 @@ def up(
     containers: Annotated[
         bool, typer.Option("--containers", help="Run jobs and endpoints in containers, by the engine of `docker`.")
     ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep objects, runs and endpoints beyond its end; the next `--keep` goes on.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start the embedded AWS and deploy every stack to it. Does only what has not been done."""
@@ -41,8 +44,8 @@ def up(
     folder = _state_folder()
     with _explained():
         running = lifecycle.status(folder)
-        if running is None or port not in (None, running.port) or (containers and not running.engine_client):
-            running = lifecycle.start(folder, port or lifecycle.DEFAULT_PORT, containers=containers)
+        if running is None or port not in (None, running.port) or _lacks(running, containers, keep):
+            running = lifecycle.start(folder, port or lifecycle.DEFAULT_PORT, containers=containers, keep=keep)
         with _deploying(running.endpoint_url) as say:
             deployed = lifecycle.deploy(running, on_line=say)
     if as_json:
@@ -58,6 +61,11 @@ def up(
         ("rlpipe local down", "end it and everything it started"),
     ):
         output.stdout.print(f"  {command:<41} {purpose}", markup=False)
+
+
+def _lacks(running: "Running", containers: bool, keep: bool) -> bool:
+    """Whether what is up was started without what is wanted now."""
+    return (containers and not running.engine_client) or (keep and not running.keep)
 
 
 @app.command()

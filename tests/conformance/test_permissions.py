@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conformance.account import Account, policy, unique
-from tests.conformance.machine import Machine, task
+from tests.conformance.machine import Desk, Machine, task
 
 LOGS = {
     "Effect": "Allow",
@@ -227,3 +227,30 @@ def test_a_bucket_may_deny_what_a_role_allows(aws: Account) -> None:
 
     assert call("s3", "put_object", Bucket=bucket, Key="open", Body="x")["code"] == ""
     assert call("s3", "put_object", Bucket=bucket, Key="sealed/x", Body="x")["code"] == "AccessDenied"
+
+
+@pytest.mark.page("AmazonCloudWatch/latest/monitoring/permissions-reference-cw.html")
+def test_alarms_are_seen_and_deleted_with_leave_for_their_names(aws: Account) -> None:
+    mine, other = unique("mine"), unique("other")
+    call = calling(aws, allowed("cloudwatch:DeleteAlarms", aws.arn("cloudwatch", "alarm:mine-*")))
+
+    assert call("cloudwatch", "delete_alarms", AlarmNames=[mine])["code"] == ""
+    assert call("cloudwatch", "delete_alarms", AlarmNames=[mine, other])["code"].startswith("AccessDenied")
+
+
+@pytest.mark.page("step-functions/latest/dg/concept-create-iam-advanced.html")
+def test_a_token_is_answered_with_leave_for_its_state_machine_also_when_it_is_too_late(aws: Account) -> None:
+    desk = Desk(aws)
+    machine, other = Machine(aws, {"Ask": desk.task()}), Machine(aws, {"Ask": desk.task()})
+    call = calling(aws, allowed("states:SendTaskSuccess", machine.arn))
+    execution = machine.start()
+    token = desk.token()
+
+    assert call("stepfunctions", "send_task_success", taskToken=token, output="{}")["code"] == ""
+    machine.end(execution)
+    late = call("stepfunctions", "send_task_success", taskToken=token, output="{}")["code"]
+    assert late in ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
+    stranger = other.start()
+    denied = call("stepfunctions", "send_task_success", taskToken=desk.token(), output="{}")["code"]
+    assert denied == "AccessDeniedException"
+    aws.states.stop_execution(executionArn=stranger)

@@ -60,7 +60,7 @@ def _holds(conditions: dict[str, dict[str, Any]], context: dict[str, Any]) -> bo
 
 def plain(role: str) -> str:
     """A role's name without what CloudFormation puts behind the logical id."""
-    return re.sub(r"[0-9A-F]{8}-[0-9A-F]{13}$", "", role)
+    return re.sub(r"[0-9A-F]{8}-?[0-9A-F]{8,13}$", "", role)
 
 
 def calls(notes: Path) -> list[Call]:

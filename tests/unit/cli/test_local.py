@@ -25,9 +25,9 @@ def laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     state: dict[str, Any] = {"running": None, "started": [], "stopped": 0, "seconds": {"deploy": 1.0}}
     monkeypatch.setenv("RLPIPE_STATE_DIR", str(tmp_path))
 
-    def start(state_dir: Path, port: int, *, containers: bool) -> Running:
+    def start(state_dir: Path, port: int, *, containers: bool, keep: bool) -> Running:
         state["started"].append(port)
-        state["containers"] = containers
+        state["containers"], state["keep"] = containers, keep
         state["running"] = Running(state_dir, 123, port, f"http://127.0.0.1:{port}", "2026-03-01T12:00:00Z", "m")
         running: Running = state["running"]
         return running
@@ -63,6 +63,14 @@ def test_up_uses_containers_only_when_told_to(
 ) -> None:
     assert rlpipe("local", "up", *options).exit_code == 0
     assert laptop["containers"] is bool(options)
+
+
+@pytest.mark.parametrize("options", [(), ("--keep",)])
+def test_up_keeps_what_is_stored_only_when_told_to(
+    laptop: dict[str, Any], rlpipe: Callable[..., Said], options: tuple[str, ...]
+) -> None:
+    assert rlpipe("local", "up", *options).exit_code == 0
+    assert laptop["keep"] is bool(options)
 
 
 def test_up_again_keeps_the_port_and_is_brief(laptop: dict[str, Any], rlpipe: Callable[..., Said]) -> None:
