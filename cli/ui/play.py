@@ -20,14 +20,19 @@ Ask = Callable[[Any], Any]
 """From an observation, as JSON, to the endpoint's action."""
 
 
-def hindrance(environment_id: str | None) -> str:
-    """Why an environment cannot be played here, in a sentence; nothing when it may be tried."""
+def hindrance(environment: dict[str, Any] | None) -> str:
+    """Why an environment cannot be played here, in a sentence; nothing when it may be tried.
+
+    :param environment: the section of the run file, where it is known.
+    """
     missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         packages = "training_image/requirements.txt"
         return f"{' and '.join(missing)} are not installed here, so nothing can be drawn; `pip install -r {packages}`."
-    if environment_id is None:
+    if environment is None:
         return "It is not known which environment this endpoint's policy was trained in."
+    if environment.get("frame_stack", 1) > 1:
+        return f"Its policy sees {environment['frame_stack']} frames at once, which this page does not stack."
     return ""
 
 

@@ -54,7 +54,7 @@ def show_policy(request: Request) -> Response:
         space=space,
         fields=_fields(space),
         example=json.dumps(_example(space)),
-        hindrance=play.hindrance(environment["id"] if environment else None),
+        hindrance=play.hindrance(environment),
         charts=traffic.charts(deployment, name, now()),
     )
 
@@ -83,7 +83,7 @@ async def play_policy(request: Request) -> Response:
     name = request.path_params["endpoint"]
     deployment = deployment_of(request)
     environment = await run_in_threadpool(lambda: _environment(deployment, read_json(deployment, champion_key(name))))
-    if reason := play.hindrance(environment["id"] if environment else None):
+    if reason := play.hindrance(environment):
         return Response(json.dumps({"problem": reason}) + "\n", media_type="application/x-ndjson")
     assert environment is not None
     seed = int(form["seed"]) if form.get("seed", "").isdigit() else None
@@ -117,7 +117,7 @@ def _next_line(steps: Any) -> str | None:
 
 
 def _environment(deployment: Deployment, champion: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Id and kwargs of the environment that the serving policy was trained in, as its run says."""
+    """The environment that the serving policy was trained in, as its run file has it."""
     run = read_json(deployment, RunLayout(run_id=champion["run_id"]).specification) if champion else None
     found: dict[str, Any] | None = run["specification"]["environment"] if run else None
     return found

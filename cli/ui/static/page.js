@@ -72,7 +72,23 @@ async function play(form, button, halt) {
   }
 }
 
+// A film moves while its button is pressed.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-film]");
+  if (!button) return;
+  const picture = button.parentElement.querySelector("img");
+  const plays = button.getAttribute("aria-pressed") !== "true";
+  button.setAttribute("aria-pressed", String(plays));
+  picture.hidden = !plays;
+  if (plays) picture.src = button.dataset.film;
+  else picture.removeAttribute("src");
+});
+
 document.addEventListener("htmx:after:swap", refreshed);
+document.addEventListener("htmx:after:request", (event) => {
+  const reason = document.getElementById("reason");
+  if (reason && event.detail.ctx?.request?.method === "POST") reason.value = ""; // it was of the command that was given
+});
 document.addEventListener("DOMContentLoaded", () => {
   refreshed();
   const form = document.getElementById("play");

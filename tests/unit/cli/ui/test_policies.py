@@ -65,6 +65,9 @@ def test_an_environment_that_is_not_here_is_said(serving: FakeAws, browser: Brow
     serving.put("runs/cartpole-1/run.json", {"specification": {"environment": {"id": "Nowhere-v0", "kwargs": {}}}})
     (said,) = browser.post("/policies/cartpole/play").body.splitlines()
     assert "Nowhere-v0 cannot be made here" in json.loads(said)["problem"]
+    stacked = {"id": "CartPole-v1", "kwargs": {}, "frame_stack": 4}
+    serving.put("runs/cartpole-1/run.json", {"specification": {"environment": stacked}})
+    assert "sees 4 frames at once" in browser.get("/policies/cartpole").text
     serving.put("champions/cartpole.json", {"run_id": "gone", "since": BEGAN.isoformat()})
     assert "It is not known which environment" in browser.get("/policies/cartpole").text
 
