@@ -37,8 +37,9 @@ test-ui: setup $(BROWSER)  ## take a run through the page of `rlpipe ui`, in Chr
 bench: setup  ## measure speed, quality, resume and memory; about 40 minutes
 	python -m benchmarks
 
-mutations: setup  ## take away each safeguard of the stacks in turn; at least 95 % must fail a test
+mutations: setup  ## break each safeguard of the stacks, then each habit of the laptop's AWS; a test must fail
 	python -m tests.infra.mutations
+	python -m tests.conformance.mutations
 
 learning: setup  ## train what docs/algorithms/learning.md lacks; hours
 	python -m training_image.learning_table
