@@ -71,6 +71,13 @@ def figure(text: str) -> None:
     _figures.append(text)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test waits for the embedded AWS and for a run from its file to its endpoint."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(1200))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for line in _figures:
         terminalreporter.write_line(line)
@@ -95,14 +102,17 @@ class Eyes:
             self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             self.page.set_viewport_size(size)  # type: ignore[arg-type]
             self.page.wait_for_timeout(250)  # charts are drawn anew after a resize
-            if folder := os.environ.get("UI_SCREENSHOTS"):
-                path = Path(folder) / f"{name}-{scheme}-{size['width']}.png"
-                self.page.screenshot(path=path, full_page=True)
+            self.keep(f"{name}-{scheme}-{size['width']}")
             assert self.violations() == [], f"{name}, {scheme}, {size['width']} pixels"
             wide = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, f"{name} is {wide} pixels wider than {size['width']}"
         self.page.emulate_media(color_scheme="light")
         self.page.set_viewport_size(DESK)  # type: ignore[arg-type]
+
+    def keep(self, name: str) -> None:
+        """Keep a picture of what is shown, if pictures are wanted."""
+        if folder := os.environ.get("UI_SCREENSHOTS"):
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
     def violations(self) -> list[str]:
         """What axe-core calls serious or critical."""

@@ -94,6 +94,7 @@ def test_the_policy_is_asked_and_watched_at_play(eyes: Eyes, trained: str) -> No
     expect(page.locator("[data-of=step]")).to_have_text(re.compile(r"\d\d+"))
     first = page.locator("#screen").get_attribute("src")
     until(lambda: page.locator("#screen").get_attribute("src") != first, seconds=20, what="the picture moves")
+    eyes.keep("playing")
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#played")).to_have_text("Stopped.")
     eyes.open(page.url.removeprefix(eyes.base))
