@@ -58,6 +58,7 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         job_log_group=pipeline.job_log_group,
         job_queues=job_queues,
         alert_function=alerts.alert_function,
+        endpoints_function=pipeline.endpoints_function,
     )
     EventsStack(
         app,

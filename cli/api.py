@@ -23,7 +23,7 @@ class ConflictError(CliError):
     """A command that makes no sense now; `document` has the run's state and what is possible."""
 
     def __init__(self, document: dict[str, Any]) -> None:
-        possible = [f"`rlpipe {command} RUN`" for command in document["possible"]]
+        possible = [f"`rlpipe {command} RUN`" for command in document.get("possible", [])]
         super().__init__(
             document["message"],
             next_step=" or ".join(possible) or "`rlpipe show RUN` shows how it is",
@@ -80,6 +80,24 @@ class Api:
         """The endpoints of the account."""
         found: list[dict[str, Any]] = self.call("GET", "/policies")["policies"]
         return found
+
+    def monthly_usd(self) -> dict[str, float]:
+        """By `deploy.target`, what an endpoint costs a month."""
+        found: dict[str, float] = self.call("GET", "/policies")["monthly_usd"]
+        return found
+
+    def policy(self, endpoint: str) -> dict[str, Any]:
+        """One endpoint, and what serves there."""
+        return self.call("GET", f"/policies/{quote(endpoint)}")
+
+    def command_policy(self, endpoint: str, command: str, **said: str | None) -> dict[str, Any]:
+        """Give an endpoint a command; how it is then.
+
+        Raises:
+            ConflictError: the command makes no sense now.
+        """
+        body = {name: value for name, value in said.items() if value}
+        return self.call("POST", f"/policies/{quote(endpoint)}/{command}", body)
 
     def call(
         self, method: str, path: str, body: dict[str, Any] | str | None = None, *, query: dict[str, str] | None = None

@@ -26,7 +26,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run files": (run_file.submit, run_file.validate, run_file.schema),
     "Runs": (runs.runs, runs.show, runs.watch, runs.logs, runs.report),
     "Control": (control.pause, control.resume, control.stop, control.approve, control.reject),
-    "Policies": (predict.predict,),
+    "Policies": (predict.predict, policies.rollback),
     "In the browser": (ui.ui,),
     "Stage": (doctor.doctor,),
 }

@@ -173,6 +173,19 @@ class ServerlessSettings(_Section):
     )
 
 
+Cron = Annotated[str, Field(pattern=r"^cron\(\S+( \S+){5}\)$")]
+
+
+class ScheduleSettings(_Section):
+    """When the endpoints of a stage are switched off and on."""
+
+    off: Cron = Field(description="When all are switched off, such as `cron(0 20 ? * MON-FRI *)`.")
+    on: Cron | None = Field(default=None, description="When those come back that the schedule has switched off.")
+    timezone: str = Field(
+        default="UTC", pattern=r"^[A-Za-z_]+(/[A-Za-z_+-]+[0-9]*)*$", description="Such as `Europe/Berlin`."
+    )
+
+
 class ServingSettings(_Section):
     """SageMaker endpoints. They are created by the pipeline, one a policy."""
 
@@ -186,7 +199,27 @@ class ServingSettings(_Section):
         description="Instances of an endpoint. With two or more they are in different zones, and a new policy gets "
         "only a part of the requests first (`deploy.canary_percent`).",
     )
+    price_per_hour: float = Field(
+        default=0,
+        ge=0,
+        description="USD an hour of one instance costs; what an endpoint will cost is estimated with it.",
+    )
+    max_instances: int | None = Field(
+        default=None, ge=1, le=100, description="Most instances of an endpoint; left out, `instances` and no more."
+    )
+    invocations_per_minute: int = Field(
+        default=30_000, ge=1, description="Requests a minute of one instance, above which another one is started."
+    )
     serverless: ServerlessSettings = Field(default_factory=ServerlessSettings)
+    schedule: ScheduleSettings | None = Field(
+        default=None, description="When endpoints are switched off and on; left out, never."
+    )
+
+    @model_validator(mode="after")
+    def _most_is_not_below_least(self) -> Self:
+        if self.max_instances is not None and self.max_instances < self.instances:
+            raise ValueError(f"max_instances: at least the {self.instances} of instances, it is {self.max_instances}")
+        return self
 
 
 class ImagesSettings(_Section):

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contract.champion import Change
 from contract.control import Command
 from contract.record import MAX_REASON, Refusal, RunRecord
 from contract.run import RunSpecification
@@ -44,20 +45,47 @@ class Policy(BaseModel):
     """An endpoint of this account and what it serves."""
 
     endpoint: str
-    status: str = Field(description="SageMaker's: InService, Creating, Updating, Failed, ...")
+    status: str = Field(description="SageMaker's: InService, Creating, Updating, Failed, ...; or Off, or Deleted.")
     updated_at: str
+    run_id: str | None = Field(default=None, description="The run whose policy serves; null if the pipeline made none.")
+    target: str | None = Field(default=None, description="Where it serves: `deploy.target` of its run.")
+    since: str | None = Field(default=None, description="Since when this policy serves.")
+    before: str | None = Field(default=None, description="The run whose policy a rollback would bring back.")
+    kept: list[str] = Field(default=[], description="Runs whose policies can serve at once, oldest first.")
+    mean_return: float | None = Field(default=None, description="In validation.")
+    monthly_usd: float | None = Field(
+        default=None, description="Estimated cost of a month as it is now, without calls."
+    )
+    expires_at: str | None = Field(default=None, description="When it is switched off.")
+    history: list[Change] = []
 
 
 class PolicyList(BaseModel):
     """The endpoints."""
 
     policies: list[Policy]
+    monthly_usd: dict[str, float] = Field(
+        default={}, description="By `deploy.target`: estimated cost of a month of an endpoint that nobody calls."
+    )
+
+
+class PolicyCommandBody(BaseModel):
+    """What may be said with a command to an endpoint."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", max_length=MAX_REASON, description="Why; it is kept with the endpoint.")
+    to: str | None = Field(
+        default=None,
+        pattern=RUN_ID_PATTERN,
+        description="Of a rollback: the run to go back to; left out, the one before.",
+    )
 
 
 class Problem(BaseModel):
     """Why a request was refused."""
 
-    error: str = Field(description="`invalid`, `unknown` or `internal`.")
+    error: str = Field(description="`invalid`, `unknown`, `conflict` or `internal`.")
     message: str
     problems: list[str] = []
 
@@ -147,8 +175,39 @@ ROUTES: tuple[Route, ...] = (
         name="listPolicies",
         method="GET",
         path="/policies",
-        summary="The endpoints of this account.",
+        summary="The endpoints of this account, those that are off included.",
         answers={200: PolicyList},
+    ),
+    Route(
+        name="readPolicy",
+        method="GET",
+        path="/policies/{endpoint}",
+        summary="One endpoint: what serves there, and its history.",
+        answers={200: Policy, 404: Problem},
+    ),
+    *(
+        Route(
+            name=f"{command}Policy",
+            method="POST",
+            path=f"/policies/{{endpoint}}/{command}",
+            summary=summary,
+            body=PolicyCommandBody,
+            checked={
+                "type": "object",
+                "properties": {
+                    "reason": {"type": "string", "maxLength": MAX_REASON},
+                    **({"to": {"type": "string", "pattern": RUN_ID_PATTERN}} if command == "rollback" else {}),
+                },
+                "additionalProperties": False,
+            },
+            answers={202: Policy, **_REFUSED, 409: Problem},
+        )
+        for command, summary in {
+            "rollback": "Go back to the policy that served before, or to another one that is kept.",
+            "off": "Delete the endpoint and keep all it is made of; nothing is paid for.",
+            "on": "Create the endpoint anew, with the policy that served last.",
+            "delete": "Delete the endpoint with its configurations and models; files and model packages stay.",
+        }.items()
     ),
     Route(
         name="chooseAction",

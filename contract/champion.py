@@ -40,6 +40,7 @@ class Champion(Policy):
     before: str | None = Field(
         default=None, description="The run whose policy served before, and would after a rollback."
     )
+    expires_at: str | None = Field(default=None, description="When `deploy.ttl_hours` are over and it is switched off.")
     on: bool = Field(default=True, description="Whether the endpoint is there; one that is off costs nothing.")
     kept: list[Policy] = Field(
         default=[], description="Policies that can serve at once, oldest first, this one included."
@@ -51,19 +52,20 @@ class Champion(Policy):
         """The one that serves, as it stands among those that are kept."""
         return Policy(**{name: getattr(self, name) for name in Policy.model_fields})
 
-    def promoted(self, policy: Policy, *, at: str, target: str, keep: int, reason: str) -> Self:
+    def promoted(
+        self, policy: Policy, *, at: str, target: str, keep: int, reason: str, expires_at: str | None = None
+    ) -> Self:
         """With another policy in its place. What was rolled back from is not kept, nor are more than `keep`."""
         ids = [kept.run_id for kept in self.kept]
         older = self.kept[: ids.index(self.run_id) + 1] if self.run_id in ids else [self.policy]
         kept = [*(item for item in older if item.run_id != policy.run_id), policy][-keep:]
-        return self._serving(policy, kept, at=at, target=target, on=True).changed("promoted", "pipeline", at, reason)
+        serving = self._serving(policy, kept, at=at, target=target).model_copy(update={"expires_at": expires_at})
+        return serving.changed("promoted", "pipeline", at, reason)
 
     def rolled_back(self, run_id: str, *, at: str, by: str, reason: str) -> Self:
         """With one of those that are kept in its place; those after it stay, so that this can be undone."""
         policy = next(kept for kept in self.kept if kept.run_id == run_id)
-        return self._serving(policy, self.kept, at=at, target=self.target, on=True).changed(
-            "rolled back", by, at, reason
-        )
+        return self._serving(policy, self.kept, at=at, target=self.target).changed("rolled back", by, at, reason)
 
     def changed(self, what: str, by: str, at: str, reason: str = "") -> Self:
         """With one more entry in its history."""
@@ -74,7 +76,7 @@ class Champion(Policy):
         """Switched on or off."""
         return self.model_copy(update={"on": on}).changed("on" if on else "off", by, at, reason)
 
-    def _serving(self, policy: Policy, kept: list[Policy], *, at: str, target: str, on: bool) -> Self:
+    def _serving(self, policy: Policy, kept: list[Policy], *, at: str, target: str) -> Self:
         ids = [item.run_id for item in kept]
         position = ids.index(policy.run_id)
         return self.model_copy(
@@ -84,12 +86,16 @@ class Champion(Policy):
                 "before": ids[position - 1] if position else None,
                 "kept": kept,
                 "target": target,
-                "on": on,
+                "on": True,
             }
         )
 
 
-def first(policy: Policy, *, endpoint: str, target: str, at: str, reason: str) -> Champion:
+def first(
+    policy: Policy, *, endpoint: str, target: str, at: str, reason: str, expires_at: str | None = None
+) -> Champion:
     """The first policy of an endpoint."""
-    champion = Champion(endpoint=endpoint, target=target, since=at, kept=[policy], **policy.model_dump())
+    champion = Champion(
+        endpoint=endpoint, target=target, since=at, kept=[policy], expires_at=expires_at, **policy.model_dump()
+    )
     return champion.changed("promoted", "pipeline", at, reason)

@@ -13,6 +13,7 @@ ERROR_SUFFIX = ".error.txt"
 # SageMaker's limit for model, endpoint and endpoint-config names; an execution's name may have 80.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html
 MAX_NAME = 63
+CHAMPIONS = "champions"
 REHEARSAL = "rehearsal-"
 """How the names of endpoints begin that are there for a deployment only."""
 _DIGEST = 12
@@ -55,7 +56,7 @@ def rehearsal_endpoint(run_id: str) -> str:
 
 def champion_key(endpoint: str) -> str:
     """Who serves at an endpoint, since when and by which verdict."""
-    return f"champions/{endpoint}.json"
+    return f"{CHAMPIONS}/{endpoint}.json"
 
 
 @dataclass(frozen=True, kw_only=True)

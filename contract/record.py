@@ -79,6 +79,9 @@ class RunRecord(_Model):
     mean_return: float | None = Field(default=None, description="The best seed's mean return in training.")
     cost_usd: float = Field(default=0, description="Training so far, at the price of the stage's settings.")
     price_per_hour: float = 0
+    endpoint_monthly_usd: float = Field(
+        default=0, description="What its endpoint will cost a month, estimated from the stage's settings."
+    )
     version: int = Field(default=0, description="Counts the changes of the record.")
     jobs: dict[str, JobRecord] = {}
     progress: dict[str, SeedProgress] = {}
@@ -106,6 +109,7 @@ def new_record(
     total_timesteps: int,
     price_per_hour: float,
     artifacts: str,
+    endpoint_monthly_usd: float = 0,
 ) -> dict[str, Any]:
     """The record of a run that is about to train, as plain values."""
     return {
@@ -120,6 +124,7 @@ def new_record(
         "total_timesteps": total_timesteps,
         "price_per_hour": price_per_hour,
         "artifacts": artifacts,
+        "endpoint_monthly_usd": endpoint_monthly_usd,
         "jobs": {},
         "progress": {},
         "version": 1,

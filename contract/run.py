@@ -249,6 +249,9 @@ class DeploySection(_Section):
         description="Minutes that alarms watch a new policy with its first requests, and then with all of them, "
         "before the one of before is let go; when one rings, it serves on.",
     )
+    ttl_hours: Annotated[float, Field(gt=0, le=24 * 365)] | None = Field(
+        default=None, description="Hours after which the endpoint is switched off; null leaves it on."
+    )
     max_error_percent: Annotated[float, Field(ge=0, lt=100)] = Field(
         default=1, description="Percent of the requests that may fail."
     )

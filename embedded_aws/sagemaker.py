@@ -87,6 +87,10 @@ class SageMaker:
         """Begin to publish metrics."""
         self._notes.start()
 
+    def endpoint(self, name: str) -> dict[str, Any] | None:
+        """An endpoint as DescribeEndpoint shows it; None when there is none."""
+        return self._endpoints.get(name)
+
     def call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Perform an API operation. Raises SageMakerError as SageMaker would answer with an error."""
         if operation not in self._operations:

@@ -21,6 +21,7 @@ from embedded_aws import (
     keeping,
     permissions,
     sagemaker,
+    scaling,
     tasks,
 )
 from embedded_aws.batch import Batch, BatchError
@@ -29,6 +30,7 @@ from embedded_aws.images import is_asset
 from embedded_aws.keeping import Keeper
 from embedded_aws.process import GroupRegister, LogShipper
 from embedded_aws.sagemaker import SageMaker
+from embedded_aws.scaling import Scaling
 from embedded_aws.settings import Settings
 from embedded_aws.stepfunctions import StepFunctions
 
@@ -75,6 +77,7 @@ def install(settings: Settings, groups: Groups) -> Keeper | None:
     models = SageMaker(settings, groups, logs)
     hooks.replace_batch(lambda operation, request: _batch_response(batch, operation, request), batch.operations)
     sagemaker.register(models)
+    scaling.register(Scaling(models.endpoint))
     keeper = Keeper(settings.state_dir / keeping.FOLDER) if settings.keep else None
     StepFunctions(settings, batch, keeper.keep_ended if keeper else None).install()
     permissions.install(settings)

@@ -44,6 +44,7 @@ class ApiStack(RoomStack):
         job_log_group: logs.ILogGroup,
         job_queues: list[batch.IJobQueue],
         alert_function: lambda_.IFunction,
+        endpoints_function: lambda_.IFunction,
     ) -> None:
         super().__init__(scope, "api", settings=settings, description="The HTTP API and the function behind it.")
         self._settings = settings
@@ -81,12 +82,11 @@ class ApiStack(RoomStack):
             (["s3:GetObject"], artifacts_bucket.arn_for_objects(f"runs/*/{TRAINING_SUMMARY}")),
             # Who may not list is told "denied" of a file that does not exist.
             (["s3:ListBucket"], artifacts_bucket.bucket_arn),
-            (["sagemaker:ListEndpoints"], "*"),  # knows no resources
         ):
             self._function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
         Alarms(self, settings=settings, action=alert_function).of_dead_letters("Control", dead)
         self._listen_to_jobs(job_queues, dead)
-        api = self._api()
+        api = self._api(endpoints_function)
         if settings.api.auth == "api_key":
             self._add_key(api)
         if settings.api.firewall:
@@ -114,7 +114,7 @@ class ApiStack(RoomStack):
             ],
         )
 
-    def _api(self) -> apigateway.RestApi:
+    def _api(self, endpoints_function: lambda_.IFunction) -> apigateway.RestApi:
         settings = self._settings.api
         by_key = settings.auth == "api_key"
         api = apigateway.RestApi(
@@ -166,9 +166,12 @@ class ApiStack(RoomStack):
             "Validator", validate_request_body=True, validate_request_parameters=True
         )
         control = apigateway.LambdaIntegration(self._function, allow_test_invoke=False)
+        policies = apigateway.LambdaIntegration(endpoints_function, allow_test_invoke=False)
         for route in ROUTES:
             if route.name == "chooseAction":
                 self._add(api, route, self._endpoint_integration(), statuses=["200", "400", "502"])
+            elif route.path.startswith("/policies"):
+                self._add(api, route, policies)
             else:
                 self._add(api, route, control)
         return api

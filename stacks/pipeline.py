@@ -24,7 +24,7 @@ from contract.metrics import STAGE_VARIABLE
 from stacks.constructs.alarms import Alarms
 from stacks.constructs.assets import ROOT
 from stacks.constructs.base import RoomStack, dead_letters, log_group
-from stacks.constructs.endpoints import Endpoints
+from stacks.constructs.endpoints import Endpoints, serving_prices
 from stacks.constructs.function import Function
 from stacks.constructs.jobs import Jobs
 from stacks.constructs.kubernetes import with_pod_overrides
@@ -104,6 +104,7 @@ class PipelineStack(RoomStack):
         for function in (prepare, smoke_test, finish, endpoints.function):
             function.grant_invoke(state_machine)
         self._let_answer(finish, state_machine)
+        endpoints.undo_aborted(state_machine)
         self._grant_jobs(state_machine, jobs, [cpu, gpu])
         _allow(state_machine, ["s3:GetObject"], artifacts_bucket.arn_for_objects(f"runs/*/{VERDICT}"))
         _allow(state_machine, ["dynamodb:GetItem", "dynamodb:UpdateItem"], run_table.table_arn)
@@ -138,6 +139,7 @@ class PipelineStack(RoomStack):
                 "ARTIFACTS_BUCKET": self._artifacts.bucket_name,
                 "RUN_TABLE": self._runs.table_name,
                 "CPU_PRICE_PER_HOUR": f"{self._settings.jobs.train_cpu.price_per_hour:g}",
+                "SERVING_PRICES": serving_prices(self._settings),
                 "GPU_PRICE_PER_HOUR": f"{self._settings.jobs.train_gpu.price_per_hour:g}",
             },
             timeout=60,

@@ -30,9 +30,10 @@ def submit(
     """Check a run file and drop it into the input bucket, which starts a run."""
     file = locate(path)
     content = _read(file)
-    _checked(file, content, as_json=as_json)
+    specification = _checked(file, content, as_json=as_json)
     key = key_for(file, experiment)
     deployment = find(stage)
+    _tell_costs(deployment, specification)
     submission = _drop(deployment, key, content)
     run_id = submission["run_id"]
     output.stderr.print(f"Dropped {file} at s3://{deployment.input_bucket}/{key}; it starts the run")
@@ -67,6 +68,16 @@ def validate(path: RunFile, as_json: AsJson = False) -> None:
 def schema(as_json: AsJson = False) -> None:
     """Print the JSON Schema of a run file, for editors."""
     output.document(schema_document())
+
+
+def _tell_costs(deployment: Deployment, specification: RunSpecification) -> None:
+    """What the endpoint will cost, before anything is started."""
+    target = specification.deploy.target
+    costs = deployment.api.monthly_usd().get(target, 0.0) if target != "none" else 0.0
+    if costs:
+        hours = specification.deploy.ttl_hours
+        until = f"; it is switched off after {hours:g} hours" if hours else ""
+        output.stderr.print(f"A policy that passes is deployed to {target}: about ${costs:.2f} a month{until}")
 
 
 def _read(file: Path) -> bytes:

@@ -39,8 +39,6 @@ def _answer(event: dict[str, Any]) -> Answer:
         raise ApiError(404, "unknown", f"there is no {method} {resource}")
     if command := _COMMAND_ROUTES.get(resource):
         return commands.give(run_id, command, event.get("body"), _who(event))
-    if resource == "/policies":
-        return runs.list_policies()
     if resource == "/runs/{run_id}":
         return runs.read(run_id)
     if method == "POST":

@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 
-from contract.api import EXPERIMENT_PATTERN, MAX_LISTED, Policy, PolicyList, RunList, Submitted
+from contract.api import EXPERIMENT_PATTERN, MAX_LISTED, RunList, Submitted
 from contract.layout import RUN_FILE, experiment_of, run_id_of
 from contract.record import RunRecord, read_record
 from contract.run import RunFileError, RunSpecification
@@ -16,7 +16,6 @@ from lambdas.control import jobs, table
 from lambdas.control.answers import Answer, ApiError
 
 _s3 = boto3.client("s3")
-_sagemaker = boto3.client("sagemaker")
 
 
 def submit(experiment: str, event: dict[str, Any]) -> Answer:
@@ -60,21 +59,6 @@ def list_newest(query: dict[str, str]) -> Answer:
     except ValueError:
         raise ApiError(400, "invalid", f"next: what the list before gave (given: {query['next']!r})") from None
     return Answer(200, RunList(runs=[shown(item) for item in items], next=following))
-
-
-def list_policies() -> Answer:
-    """The endpoints of the account."""
-    pages = _sagemaker.get_paginator("list_endpoints").paginate()
-    found = [
-        Policy(
-            endpoint=endpoint["EndpointName"],
-            status=endpoint["EndpointStatus"],
-            updated_at=endpoint["LastModifiedTime"].isoformat(),
-        )
-        for page in pages
-        for endpoint in page["Endpoints"]
-    ]
-    return Answer(200, PolicyList(policies=found))
 
 
 def existing(run_id: str) -> dict[str, Any]:

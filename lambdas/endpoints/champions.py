@@ -1,12 +1,13 @@
 """`champions/<endpoint>.json` in the artifacts bucket. Whoever writes it holds the endpoint's lease."""
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import boto3
 
 from contract.champion import Champion
-from contract.layout import champion_key
+from contract.layout import CHAMPIONS, champion_key
 
 _s3 = boto3.client("s3")
 
@@ -18,6 +19,15 @@ def read(endpoint: str) -> Champion | None:
     except _s3.exceptions.NoSuchKey:
         return None
     return Champion.model_validate_json(body)
+
+
+def everyone() -> Iterator[Champion]:
+    """Every champion, of endpoints that are on and of those that are off."""
+    pages = _s3.get_paginator("list_objects_v2").paginate(Bucket=os.environ["ARTIFACTS_BUCKET"], Prefix=f"{CHAMPIONS}/")
+    for item in [item for page in pages for item in page.get("Contents", [])]:
+        champion = read(item["Key"].removeprefix(f"{CHAMPIONS}/").removesuffix(".json"))
+        if champion:
+            yield champion
 
 
 def write(champion: Champion) -> None:

@@ -11,7 +11,7 @@ from contract import champion as champion_file
 from contract.champion import Policy
 from contract.layout import rehearsal_endpoint
 from contract.run import ResolvedRun
-from lambdas.endpoints import alarms, champions, hosting, lease, specifications
+from lambdas.endpoints import alarms, champions, expiry, hosting, lease, scaling, specifications
 from lambdas.endpoints.lease import Lease
 
 KEPT = 3
@@ -138,8 +138,9 @@ def promote(request: Request, held: Lease) -> dict[str, Any]:
     """Note that this policy serves, and delete what is too old to go back to."""
     former = champions.read(request.endpoint)
     if former is None or former.run_id != request.run_id:
-        target = request.run.specification.deploy.target
-        said = {"at": champions.now(), "target": target, "reason": request.reason}
+        deploy = request.run.specification.deploy
+        said: Any = {"at": champions.now(), "target": deploy.target, "reason": request.reason}
+        said["expires_at"] = expiry.of(deploy)
         if former is None:
             champion = champion_file.first(request.policy, endpoint=request.endpoint, **said)
         else:
@@ -148,6 +149,7 @@ def promote(request: Request, held: Lease) -> dict[str, Any]:
         kept = {policy.run_id for policy in champion.kept}
         for run_id in ({policy.run_id for policy in former.kept} if former else set()) - kept:
             hosting.delete_servable(run_id)
+    scaling.register(request.endpoint, request.run.specification.deploy)
     held.release()
     return {"status": "done"}
 
@@ -167,6 +169,22 @@ def restore(request: Request, held: Lease) -> dict[str, Any]:
         hosting.delete_servable(request.run_id)
     held.release()
     return {"status": "done", "restored": bool(before) or champions.read(request.endpoint) is not None}
+
+
+def abandon(run_id: str) -> None:
+    """Undo what a run has begun that was aborted. What must be waited for goes on when SageMaker tells of its end."""
+    run = specifications.find(run_id)
+    held = lease.holding(specifications.endpoint_of(run)) if run else None
+    if run is None or held is None or held.holder != run_id:
+        return
+    if "abandoned" not in held.notes:
+        held.save(abandoned=True)
+    request = Request(
+        run=run, endpoint=held.endpoint, image="", model_uri="", policy=Policy(run_id=run_id), reason="aborted"
+    )
+    while restore(request, held)["status"] == "wait":
+        if any(hosting.describe(name).is_changing for name in (request.endpoint, request.rehearsal)):
+            return
 
 
 def _go_back(request: Request, held: Lease, current: hosting.Endpoint, before: str) -> dict[str, Any] | None:

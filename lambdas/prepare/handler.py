@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 
 from contract.catalogue import load_catalogue
+from contract.cost import ServingPrices, monthly_usd
 from contract.layout import RunLayout, error_key
 from contract.record import new_record
 from contract.run import MAX_RUN_FILE_BYTES, ResolvedRun, RunFileError, RunSpecification, Source, resolve
@@ -77,6 +78,7 @@ def _begin_record(run: ResolvedRun, uri: str) -> None:
         total_timesteps=specification.timesteps,
         price_per_hour=float(prices[specification.compute.accelerator]),
         artifacts=uri,
+        endpoint_monthly_usd=_monthly_usd(run),
     )
     item = to_item(record)
     key = {"run_id": item.pop("run_id")}
@@ -91,6 +93,12 @@ def _begin_record(run: ResolvedRun, uri: str) -> None:
 
 def _endpoint(run: ResolvedRun) -> str:
     return run.specification.deploy.endpoint or run.experiment
+
+
+def _monthly_usd(run: ResolvedRun) -> float:
+    """What the endpoint will cost a month, by the prices of the stage."""
+    prices = ServingPrices.model_validate_json(os.environ["SERVING_PRICES"])
+    return monthly_usd(prices)[run.specification.deploy.target]
 
 
 def _explain(source: Source, error: RunFileError) -> bytes:
@@ -126,6 +134,7 @@ def _pointers(run: ResolvedRun, layout: RunLayout, bucket: str) -> dict[str, Any
         "approval_seconds": max(1, round(specification.deploy.approval_hours * 3600)),
         "endpoint": endpoint,
         "max_latency_ms": specification.deploy.max_latency_ms,
+        "monthly_usd": _monthly_usd(run),
         "training": [
             {
                 "seed": seed,

@@ -1,19 +1,31 @@
 """The function that all that happens to endpoints goes through, and what it may do."""
 
+import json
 from pathlib import Path
 
-from aws_cdk import ArnFormat
+from aws_cdk import ArnFormat, Duration
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from config.settings import Settings
+from contract.cost import ServingPrices
 from contract.layout import SPECIFICATION
-from stacks.constructs.base import RoomStack
+from stacks.constructs.base import RoomStack, dead_letters
 from stacks.constructs.function import Function
+
+
+def serving_prices(settings: Settings) -> str:
+    """What the functions estimate the cost of endpoints with."""
+    serving = settings.serving
+    return ServingPrices(instances=serving.instances, instance_hour=serving.price_per_hour).model_dump_json()
 
 
 class Endpoints(Construct):
@@ -33,6 +45,7 @@ class Endpoints(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._stack = scope
+        self._dead = dead_letters(scope, "EndpointsDeadLetters")
         function = Function(
             scope,
             "EndpointsFunction",
@@ -46,10 +59,14 @@ class Endpoints(Construct):
                 "MODEL_ROLE_ARN": model_role.role_arn,
                 "SERVING_INSTANCE_TYPE": settings.serving.instance_type,
                 "SERVING_INSTANCES": str(settings.serving.instances),
+                "SERVING_MAX_INSTANCES": str(settings.serving.max_instances or settings.serving.instances),
+                "SERVING_INVOCATIONS_PER_MINUTE": str(settings.serving.invocations_per_minute),
+                "SERVING_PRICES": serving_prices(settings),
                 "SERVERLESS_MEMORY_MB": str(settings.serving.serverless.memory_mb),
                 "SERVERLESS_CONCURRENCY": str(settings.serving.serverless.max_concurrency),
             },
             timeout=29,  # API Gateway waits no longer
+            dead_letters=self._dead,
         )
         endpoint, configuration, model = (self._sagemaker(kind) for kind in ("endpoint", "endpoint-config", "model"))
         for actions, *resources in (
@@ -91,7 +108,105 @@ class Endpoints(Construct):
                 conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
             )
         )
+        self._grant_scaling(function)
         self.function: lambda_.IFunction = function
+        # A rollback ends minutes after it was asked for.
+        self._rule(
+            "EndpointChanged",
+            description="An endpoint was created or updated, or could not be.",
+            source="aws.sagemaker",
+            detail_type="SageMaker Endpoint State Change",
+            detail={"EndpointStatus": ["IN_SERVICE", "FAILED"]},
+        )
+        self._schedule(settings)
+
+    def _grant_scaling(self, function: Function) -> None:
+        """Endpoints grow and shrink by Application Auto Scaling, which has a role of its own for that."""
+        target = self._stack.format_arn(
+            service="application-autoscaling", resource="scalable-target", resource_name="*"
+        )
+        for actions, resource in (
+            (
+                [
+                    "application-autoscaling:RegisterScalableTarget",
+                    "application-autoscaling:DeregisterScalableTarget",
+                    "application-autoscaling:PutScalingPolicy",
+                ],
+                target,
+            ),
+            # Registering looks at the variant, and its policy makes alarms of its own.
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
+            (["sagemaker:UpdateEndpointWeightsAndCapacities"], self._sagemaker("endpoint")),
+        ):
+            function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+        function.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["iam:CreateServiceLinkedRole"],
+                resources=[
+                    self._stack.format_arn(
+                        service="iam",
+                        region="",
+                        resource="role",
+                        resource_name="aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+                        "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
+                    )
+                ],
+                conditions={"StringEquals": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}},
+            )
+        )
+
+    def undo_aborted(self, state_machine: sfn.IStateMachine) -> None:
+        """An aborted run may have left an endpoint behind that is paid for, or half a deployment."""
+        self._rule(
+            "DeploymentAborted",
+            description="A run was ended from outside; it may have been deploying.",
+            source="aws.states",
+            detail_type="Step Functions Execution Status Change",
+            detail={"stateMachineArn": [state_machine.state_machine_arn], "status": ["ABORTED", "TIMED_OUT"]},
+        )
+
+    def _rule(
+        self, name: str, *, description: str, source: str, detail_type: str, detail: dict[str, list[str]]
+    ) -> None:
+        target = targets.LambdaFunction(
+            self.function, dead_letter_queue=self._dead, retry_attempts=10, max_event_age=Duration.hours(6)
+        )
+        pattern = events.EventPattern(source=[source], detail_type=[detail_type], detail=detail)
+        events.Rule(self._stack, name, description=description, event_pattern=pattern, targets=[target])
+
+    def _schedule(self, settings: Settings) -> None:
+        """What happens by the clock: times to live are looked at, and the stage's own hours are kept."""
+        commands = {"expire": ("rate(15 minutes)", "UTC")}
+        if hours := settings.serving.schedule:
+            commands["off"] = (hours.off, hours.timezone)
+            if hours.on:
+                commands["on"] = (hours.on, hours.timezone)
+        role = iam.Role(
+            self._stack,
+            "SchedulesRole",
+            description="What EventBridge Scheduler may do: call the endpoints function.",
+            assumed_by=iam.ServicePrincipal("scheduler.amazonaws.com"),
+        )
+        for actions, resource in (
+            (["lambda:InvokeFunction"], self.function.function_arn),
+            (["sqs:SendMessage"], self._dead.queue_arn),
+        ):
+            role.add_to_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+        for command, (expression, timezone) in commands.items():
+            scheduler.CfnSchedule(
+                self._stack,
+                f"Endpoints{command.title()}",
+                description=f"Endpoints: {command}.",
+                flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+                schedule_expression=expression,
+                schedule_expression_timezone=timezone,
+                target=scheduler.CfnSchedule.TargetProperty(
+                    arn=self.function.function_arn,
+                    role_arn=role.role_arn,
+                    input=json.dumps({"command": command}),
+                    dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self._dead.queue_arn),
+                ),
+            )
 
     def _sagemaker(self, resource: str) -> str:
         return self._stack.format_arn(service="sagemaker", resource=resource, resource_name="*")

@@ -108,6 +108,7 @@ ACCEPTED: tuple[Accepted, ...] = (
     _iam5(_ENDPOINTS, "Resource::*:endpoint-config/[*]", "A configuration is named after its run."),
     _iam5(_ENDPOINTS, "Resource::*:model/[*]", "A model is named after its run."),
     _iam5(_ENDPOINTS, "Resource::*:alarm:rlpipe-[*]", "An endpoint's alarms are named after it."),
+    _iam5(_ENDPOINTS, "Resource::*:scalable-target/[*]", "Application Auto Scaling names what it scales itself."),
     _iam5(
         "rlpipe-*-storage/FilesTeardown/FunctionRole/DefaultPolicy/Resource",
         "Resource::<*.Arn>/[*]",
@@ -229,6 +230,12 @@ ACCEPTED: tuple[Accepted, ...] = (
         type="AWS::ApiGateway::Stage",
         rule="CKV_AWS_120",
         reason="A cache costs by the hour, and would answer with what a run was a minute ago.",
+    ),
+    Accepted(
+        path="rlpipe-*-pipeline/Endpoints*",
+        type="AWS::Scheduler::Schedule",
+        rule="CKV_AWS_297",
+        reason="A schedule holds the name of a command and no secret; EventBridge encrypts it with a key of its own.",
     ),
     Accepted(
         path="rlpipe-*-runs/Runs/Resource",

@@ -43,8 +43,14 @@ NEEDED_FOR_TRACES = {
     "xray:PutTraceSegments",
 }
 
-# A model runs as a role, an alarm is made with a tag.
-NEEDED_FOR_ENDPOINTS = {"iam:PassRole", "cloudwatch:TagResource"}
+# A model runs as a role, an alarm is made with a tag, and scaling acts for whoever registers.
+# https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
+NEEDED_FOR_ENDPOINTS = {
+    "iam:PassRole",
+    "cloudwatch:TagResource",
+    "iam:CreateServiceLinkedRole",
+    "sagemaker:UpdateEndpointWeightsAndCapacities",
+}
 
 OWN_LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
 

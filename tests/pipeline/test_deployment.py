@@ -168,3 +168,80 @@ def nothing_is_left_of(laptop: Laptop, run_id: str) -> bool:
     configs = laptop.sagemaker.list_endpoint_configs(NameContains=run_id)["EndpointConfigs"]
     models = laptop.sagemaker.list_models(NameContains=run_id)["Models"]
     return not (endpoints or configs or models)
+
+
+def policy_at(laptop: Laptop, endpoint: str) -> dict[str, Any]:
+    status, document = laptop.api.request("GET", f"/policies/{endpoint}")
+    assert status == 200, document
+    return document
+
+
+def command(laptop: Laptop, endpoint: str, name: str, **body: str) -> dict[str, Any]:
+    status, document = laptop.api.request("POST", f"/policies/{endpoint}/{name}", body)
+    assert status == 202, document
+    return document
+
+
+def test_an_endpoint_goes_back_off_on_and_away(laptop: Laptop) -> None:
+    """The life of an endpoint after its deployments, by the API."""
+    first = laptop.drop("commanded", QUICK)
+    assert laptop.end_of(first)["status"] == "SUCCEEDED"
+    second = laptop.drop("commanded", CANDIDATE)
+    assert laptop.end_of(second)["status"] == "SUCCEEDED"
+    assert policy_at(laptop, "commanded")["before"] == first
+
+    def is_back() -> bool:
+        return bool(policy_at(laptop, "commanded")["run_id"] == first)
+
+    observation = laptop.json(RunLayout(run_id=first).golden)["observations"][0]
+    with load(laptop, "commanded", observation) as seen:
+        command(laptop, "commanded", "rollback", reason="odd at noon")
+        until(is_back, seconds=60, what="the rollback is noted")
+    assert seen.lost == []
+    assert laptop.serves("commanded") == first
+    [*_, last] = policy_at(laptop, "commanded")["history"]
+    assert (last["what"], last["run_id"], last["reason"]) == ("rolled back", first, "odd at noon")
+
+    scaling = laptop.client("application-autoscaling")
+
+    def scaled() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = scaling.describe_scalable_targets(
+            ServiceNamespace="sagemaker", ResourceIds=["endpoint/commanded/variant/policy"]
+        )["ScalableTargets"]
+        return found
+
+    assert [(target["MinCapacity"], target["MaxCapacity"]) for target in scaled()] == [(2, 4)]
+    assert command(laptop, "commanded", "off")["status"] == "Off"
+    assert laptop.sagemaker.list_endpoints(NameContains="commanded")["Endpoints"] == []
+    assert laptop.client("cloudwatch").describe_alarms(AlarmNamePrefix="rlpipe-commanded-")["MetricAlarms"] == []
+    assert scaled() == []
+    listed = {policy["endpoint"]: policy for policy in laptop.api.policies()}
+    assert listed["commanded"]["status"] == "Off"
+
+    command(laptop, "commanded", "on")
+    until(lambda: policy_at(laptop, "commanded")["status"] == "InService", seconds=60, what="it is on")
+    assert laptop.serves("commanded") == first
+    assert "action" in laptop.predict("commanded", [0.0, 0.0, 0.0, 0.0])
+    until(scaled, seconds=30, what="it is scaled again")
+
+    assert command(laptop, "commanded", "delete")["status"] == "Deleted"
+    for run_id in (first, second):
+        assert nothing_is_left_of(laptop, run_id)
+        assert laptop.exists(laptop.artifacts_bucket, RunLayout(run_id=run_id).model_archive), "files stay"
+
+
+def test_a_run_that_is_aborted_in_its_rehearsal_leaves_no_endpoint_behind(
+    laptop: Laptop, champion: tuple[str, list[float], int]
+) -> None:
+    run_id, _, _ = champion
+    with broken_serving(laptop, "time.sleep(8)\n    raise SystemExit(1)", spared=run_id):
+        candidate = laptop.drop("unshaken", CANDIDATE)
+        rehearsal = rehearsal_endpoint(candidate)
+        until(
+            lambda: laptop.sagemaker.list_endpoints(NameContains=rehearsal)["Endpoints"],
+            seconds=90,
+            what="the rehearsal begins",
+        )
+        laptop.states.stop_execution(executionArn=laptop.execution_arn(candidate))
+        until(lambda: nothing_is_left_of(laptop, candidate), seconds=60, what="it is cleared away")
+    assert laptop.serves("unshaken") == run_id

@@ -97,6 +97,9 @@ class FakeAws:
         self.outputs: dict[str, dict[str, str]] = {}
         self.records: dict[str, dict[str, Any]] = {}
         """Of the run table, newest first."""
+        self.policies: dict[str, dict[str, Any]] = {}
+        """What is different at an endpoint."""
+        self.monthly_usd: dict[str, float] = {"sagemaker": 0.0}
         self.answers: list[tuple[int, dict[str, Any]]] = []
         """To the next commands, one each; then the record."""
         self.given: list[tuple[str, str, str | None]] = []
@@ -135,10 +138,9 @@ class FakeAws:
             more = str(first + limit) if first + limit < len(listed) else None
             return 200, {"runs": listed[first : first + limit], "next": more}
         if path == "/policies":
-            listed = [
-                {"endpoint": name, "status": "InService", "updated_at": BEGAN.isoformat()} for name in self.endpoints
-            ]
-            return 200, {"policies": listed}
+            return 200, {"policies": [self._policy(name) for name in self.endpoints], "monthly_usd": self.monthly_usd}
+        if path.startswith("/policies/"):
+            return self._of_policy(path.split("/")[2:], body or {})
         _, _, run_id, *command = path.split("/")
         if not command and run_id not in self.records:
             return 404, {"error": "unknown", "message": f"there is no run {run_id}"}
@@ -146,6 +148,39 @@ class FakeAws:
             return 200, self.records[run_id]
         self.given.append((run_id, command[0], (body or {}).get("reason")))
         return self.answers.pop(0) if self.answers else (202, self.records[run_id])
+
+    def _policy(self, name: str) -> dict[str, Any]:
+        return {
+            "endpoint": name,
+            "status": "InService",
+            "updated_at": BEGAN.isoformat(),
+            "run_id": "cartpole-2",
+            "target": "sagemaker",
+            "since": BEGAN.isoformat(),
+            "before": "cartpole-1",
+            "kept": ["cartpole-1", "cartpole-2"],
+            "mean_return": 480.0,
+            "monthly_usd": 40.88,
+            "expires_at": None,
+            "history": [],
+            **self.policies.get(name, {}),
+        }
+
+    def _of_policy(self, path: list[str], body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        name, *command = path
+        if not command:
+            return 200, self._policy(name)
+        self.given.append((name, command[0], body.get("to") or body.get("reason")))
+        if self.answers:
+            return self.answers.pop(0)
+        changes: dict[str, dict[str, Any]] = {
+            "rollback": {"run_id": body.get("to"), "status": "InService"},
+            "off": {"status": "Off", "monthly_usd": 0.0},
+            "on": {"status": "InService"},
+            "delete": {"status": "Deleted", "kept": [], "monthly_usd": 0.0},
+        }
+        self.policies[name] = {**self.policies.get(name, {}), **changes[command[0]]}
+        return 202, {**self._policy(name), "status": "Updating"}
 
     # Step Functions ---------------------------------------------------------------------------------------------------
 

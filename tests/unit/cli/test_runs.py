@@ -70,7 +70,7 @@ def test_show_tells_what_is_known_of_a_run(world: FakeAws, rlpipe: Callable[...,
     assert (document["outcome"], document["reason"]) == ("REJECTED", "the bound is -300, below -200")
     assert document["verdict"]["passed"] is False
     assert document["artifacts"]["report"] == f"s3://{ARTIFACTS}/runs/pendulum-no/validation/report.html"
-    assert [s["state"] for s in document["stages"]] == ["done", "done", "failed"] + ["skipped"] * 4
+    assert [s["state"] for s in document["stages"]] == ["done", "done", "failed"] + ["skipped"] * 5
     text = rlpipe("show", "pendulum").stdout
     assert "Reason: the bound is -300, below -200" in text
     assert "did not reach -200" in text

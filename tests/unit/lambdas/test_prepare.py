@@ -32,6 +32,7 @@ def _bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUN_TABLE", "runs")
     monkeypatch.setenv("CPU_PRICE_PER_HOUR", "0.2")
     monkeypatch.setenv("GPU_PRICE_PER_HOUR", "1")
+    monkeypatch.setenv("SERVING_PRICES", '{"instances": 2, "instance_hour": 0.1}')
 
 
 def drop(s3: Stubber, content: bytes) -> None:
@@ -154,6 +155,7 @@ def test_the_record_says_what_the_run_is_to_do(stub: Stub, record_of_run: Callab
     record = read_record(record_of_run(), now_ms=0)
     assert (record.state, record.wish, record.possible) == ("TRAINING", None, [Command.PAUSE, Command.STOP])
     assert (record.seeds, record.total_timesteps, record.price_per_hour) == ([4, 7], 5000, 1.0)
+    assert record.endpoint_monthly_usd == 146
     assert (record.endpoint, record.artifacts) == ("cartpole", "s3://artifacts/runs/cartpole-0123456789ab")
     assert [(change.by, change.state) for change in record.history] == [("pipeline", "TRAINING")]
 
