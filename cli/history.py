@@ -28,7 +28,9 @@ STAGES = {
         "EndRehearsal",
         "HasRehearsed",
         "WaitForEndOfRehearsal",
+        "MayShadow",
     ),
+    "Shadow": ("Shadow", "IsShadowing", "WaitForShadow"),
     "Deploy": ("Deploy", "IsServing", "WaitForEndpoint"),
     "Smoke test": ("SmokeTest", "IsSame"),
     "Promote": ("Promote", "IsPromoted"),
@@ -36,11 +38,22 @@ STAGES = {
 }
 """The stages in their order, and the states of the state machine that each is made of."""
 
-BETWEEN = ("Begin", "ReadWish", "WhatIsWished", "Resume", "WhereItWas", "Finish", "GoesOn", "Succeeded")
+BETWEEN = (
+    "Begin",
+    "ReadWish",
+    "WhatIsWished",
+    "IsClean",
+    "IsClean",
+    "Resume",
+    "WhereItWas",
+    "Finish",
+    "GoesOn",
+    "Succeeded",
+)
 """States that belong to no stage: they begin and end every run, or ask what becomes of it."""
 
 _STAGE_OF = {state: stage for stage, states in STAGES.items() for state in states}
-_ONLY_WHEN_ENTERED = ("Pause", "Approve", "Roll back")
+_ONLY_WHEN_ENTERED = ("Pause", "Approve", "Shadow", "Roll back")
 
 
 @dataclass(frozen=True, kw_only=True)

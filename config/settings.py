@@ -340,6 +340,9 @@ class StorageSettings(_Section):
     recoverable_days: int = Field(
         default=30, ge=1, le=3650, description="Days a replaced or deleted version of a file stays recoverable."
     )
+    captured_days: int = Field(
+        default=30, ge=1, le=3650, description="Days that captured requests are kept (`deploy.drift`, `deploy.shadow`)."
+    )
     access_log_days: int = Field(default=90, ge=1, le=3650, description="Days that access logs are kept.")
     checkpoint_days: int = Field(
         default=100,

@@ -72,7 +72,8 @@ STEPS: dict[State, frozenset[State]] = {
     ),
     Phase.PAUSED: frozenset({Phase.TRAINING, Phase.VALIDATING}),
     Phase.AWAITING_APPROVAL: frozenset({Phase.DEPLOYING, Outcome.REJECTED}),
-    Phase.DEPLOYING: frozenset({Outcome.SUCCEEDED, Outcome.ROLLED_BACK}),
+    # A policy that was in the shadow is approved afterwards.
+    Phase.DEPLOYING: frozenset({Phase.AWAITING_APPROVAL, Outcome.SUCCEEDED, Outcome.ROLLED_BACK}),
     Outcome.FAILED: frozenset({Phase.TRAINING, Phase.VALIDATING, Phase.DEPLOYING}),
     Outcome.ROLLED_BACK: frozenset({Phase.DEPLOYING}),
 }

@@ -14,6 +14,8 @@ ERROR_SUFFIX = ".error.txt"
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html
 MAX_NAME = 63
 CHAMPIONS = "champions"
+CAPTURED = "captured"
+"""Folder of the requests and answers that SageMaker captures, by endpoint, variant and hour."""
 REHEARSAL = "rehearsal-"
 """How the names of endpoints begin that are there for a deployment only."""
 _DIGEST = 12
@@ -52,6 +54,16 @@ def error_key(key: str) -> str:
 def rehearsal_endpoint(run_id: str) -> str:
     """The endpoint that a run's policy rehearses at, before it takes over the one that it is for."""
     return f"{REHEARSAL}{run_id.rpartition('-')[2]}"
+
+
+def shadow_config(run_id: str) -> str:
+    """The endpoint configuration with which a run's policy is in the shadow of the one that serves."""
+    return f"shadow-{run_id.rpartition('-')[2]}"
+
+
+def drift_key(endpoint: str) -> str:
+    """How far what an endpoint was asked of late is from what its policy was validated on."""
+    return f"drift/{endpoint}.json"
 
 
 def champion_key(endpoint: str) -> str:
@@ -100,6 +112,11 @@ class RunLayout:
         return f"{self.prefix}/{GOLDEN}"
 
     @property
+    def shadow(self) -> str:
+        """What a candidate has shown in the shadow of the policy that served."""
+        return f"{self.prefix}/{SHADOW}"
+
+    @property
     def model_archive(self) -> str:
         """What SageMaker serves."""
         return f"{self.prefix}/{MODEL_ARCHIVE}"
@@ -117,6 +134,7 @@ REPORT = "validation/report.html"
 VIDEOS = ("best", "median", "worst")
 """The held-out episodes that are filmed."""
 GOLDEN = "validation/golden.json"
+SHADOW = "validation/shadow.json"
 MODEL_ARCHIVE = "model.tar.gz"
 DATASET = "data/dataset.json"
 DATA_CARD = "data/card.html"

@@ -202,6 +202,14 @@ OBSERVATIONS_MEASURED = Metric(
     dimensions=OF_AN_ENDPOINT,
     when="where at least 200 observations were looked at",
 )
+CAPTURED_DRIFT = Metric(
+    name="CapturedDrift",
+    unit="None",
+    meaning="Population stability index of the element of the captured observations that differs most from what the "
+    "policy saw in validation, over the last day.",
+    dimensions=("EndpointName",),
+    when="each hour, where a run asks for `deploy.drift` and at least 200 observations were captured",
+)
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All of them."""

@@ -18,7 +18,7 @@ NEWEST_FIRST = "newest-first"
 
 LISTED = (
     *("experiment", "state", "wish", "updated_at", "ended_at", "reason", "endpoint", "seeds", "total_timesteps"),
-    *("price_per_hour", "jobs", "progress", "version", "artifacts"),
+    *("price_per_hour", "endpoint_monthly_usd", "jobs", "progress", "version", "artifacts"),
 )
 """Attributes that the index has beside its keys: everything but the history and the token."""
 

@@ -216,6 +216,37 @@ class DataSection(_Section):
     )
 
 
+class ShadowSection(_Section):
+    """A candidate in the shadow of the policy that serves, before it is approved and deployed."""
+
+    hours: Annotated[float, Field(gt=0, le=168)] = Field(default=24, description="Hours in the shadow.")
+    percent: Annotated[int, Field(ge=1, le=100), _WHOLE] = Field(
+        default=100, description="Percent of the requests that the candidate gets a copy of."
+    )
+    min_agreement: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="Share of the requests, 0 to 1, that must be answered with the same action; null only tells.",
+    )
+
+
+class DriftSection(_Section):
+    """Whether what an endpoint is asked is still what its policy was validated on; looked at every hour."""
+
+    capture_percent: Annotated[int, Field(ge=1, le=100), _WHOLE] = Field(
+        default=10, description="Percent of the requests that are kept in the artifacts bucket for it."
+    )
+    max_index: Annotated[float, Field(gt=0)] = Field(
+        default=0.25,
+        description="Population stability index of the observation's element that differs most, above which an alarm "
+        "rings.",
+    )
+    retrain: bool = Field(
+        default=False,
+        description="Drop the run file anew when the alarm would ring, once for each policy: it trains on the data "
+        "files that lie beside it then.",
+    )
+
+
 class DeploySection(_Section):
     """Where a policy that passed goes."""
 
@@ -249,6 +280,10 @@ class DeploySection(_Section):
         description="Minutes that alarms watch a new policy with its first requests, and then with all of them, "
         "before the one of before is let go; when one rings, it serves on.",
     )
+    shadow: ShadowSection | None = Field(
+        default=None, description="Run in the shadow of the policy that serves first; null does not."
+    )
+    drift: DriftSection | None = Field(default=None, description="Watch what the endpoint is asked; null does not.")
     ttl_hours: Annotated[float, Field(gt=0, le=24 * 365)] | None = Field(
         default=None, description="Hours after which the endpoint is switched off; null leaves it on."
     )
@@ -408,6 +443,7 @@ def _semantic_problems(specification: RunSpecification, catalogue: Catalogue) ->
         *_checkpoint_problems(specification),
         *_data_problems(specification, environment),
         *_approval_problems(specification),
+        *_deploy_problems(specification),
     ]
 
 
@@ -559,6 +595,16 @@ def _data_problems(specification: RunSpecification, environment: Environment) ->
             )
             problems.append(_refusal("data.kind", "transitions", allowed))
     return problems
+
+
+def _deploy_problems(specification: RunSpecification) -> list[Problem]:
+    """What only a real-time endpoint can do."""
+    deploy = specification.deploy
+    return [
+        _refusal(f"deploy.{name}", "a section", f"null: with deploy.target {deploy.target} requests are not captured")
+        for name in ("shadow", "drift")
+        if getattr(deploy, name) is not None and deploy.target != "sagemaker"
+    ]
 
 
 def _approval_problems(specification: RunSpecification) -> list[Problem]:

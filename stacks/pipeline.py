@@ -64,6 +64,7 @@ class PipelineStack(RoomStack):
             "Endpoints",
             settings=settings,
             function_code=function_code,
+            input_bucket=input_bucket,
             artifacts_bucket=artifacts_bucket,
             run_table=run_table,
             model_role=model_role,

@@ -10,7 +10,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from config.settings import Settings
-from contract.layout import MODEL_ARCHIVE
+from contract.layout import CAPTURED, MODEL_ARCHIVE
 from stacks.constructs.base import RoomStack, removal_policy
 from stacks.constructs.image import image
 from stacks.constructs.teardown import Teardown
@@ -42,6 +42,10 @@ class ServingStack(RoomStack):
             iam.PolicyStatement(
                 actions=["s3:GetObject"], resources=[artifacts_bucket.arn_for_objects(f"runs/*/{MODEL_ARCHIVE}")]
             )
+        )
+        # What is captured of the requests SageMaker writes as this role.
+        role.add_to_policy(
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[artifacts_bucket.arn_for_objects(f"{CAPTURED}/*")])
         )
         role.add_to_policy(
             iam.PolicyStatement(

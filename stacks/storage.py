@@ -7,7 +7,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from config.settings import Settings
-from contract.layout import CHECKPOINT_TAG
+from contract.layout import CAPTURED, CHECKPOINT_TAG
 from stacks.constructs.base import RoomStack, removal_policy
 from stacks.constructs.teardown import Teardown
 
@@ -32,7 +32,8 @@ class StorageStack(RoomStack):
                 s3.LifecycleRule(
                     tag_filters=dict([CHECKPOINT_TAG]),
                     expiration=cdk.Duration.days(settings.storage.checkpoint_days),
-                )
+                ),
+                s3.LifecycleRule(prefix=f"{CAPTURED}/", expiration=cdk.Duration.days(settings.storage.captured_days)),
             ],
             server_access_logs_bucket=access_logs,
             server_access_logs_prefix="artifacts/",

@@ -5,6 +5,7 @@ from typing import Any
 
 import boto3
 
+from contract.metrics import CAPTURED_DRIFT, NAMESPACE
 from contract.run import DeploySection
 from lambdas.endpoints.hosting import VARIANT
 
@@ -16,7 +17,7 @@ _DAY = 86_400
 
 def names(endpoint: str) -> dict[str, str]:
     """The names of an endpoint's alarms, by what they watch."""
-    return {kind: f"rlpipe-{endpoint}-{kind}" for kind in ("errors", "latency", "idle")}
+    return {kind: f"rlpipe-{endpoint}-{kind}" for kind in ("errors", "latency", "idle", "drift")}
 
 
 def watch(endpoint: str, run_id: str, deploy: DeploySection) -> list[str]:
@@ -64,6 +65,21 @@ def watch(endpoint: str, run_id: str, deploy: DeploySection) -> list[str]:
         ComparisonOperator="LessThanThreshold",
         TreatMissingData="breaching",
     )
+    if deploy.drift:
+        _put(
+            alarm["drift"],
+            f"What {endpoint} is asked is no longer what its policy was validated on; see drift/{endpoint}.json.",
+            Namespace=NAMESPACE,
+            MetricName=CAPTURED_DRIFT.name,
+            Dimensions=[{"Name": "EndpointName", "Value": endpoint}],
+            Statistic="Maximum",
+            Period=3600,
+            Threshold=deploy.drift.max_index,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="ignore",
+        )
+    else:
+        _cloudwatch.delete_alarms(AlarmNames=[alarm["drift"]])
     return watched
 
 
@@ -86,9 +102,8 @@ def _put(name: str, description: str, **settings: Any) -> None:
     _cloudwatch.put_metric_alarm(
         AlarmName=name,
         AlarmDescription=description,
-        Namespace=_NAMESPACE,
         EvaluationPeriods=1,
         AlarmActions=[os.environ["TOPIC_ARN"]],
         Tags=[{"Key": "project", "Value": "rlpipe"}],
-        **settings,
+        **{"Namespace": _NAMESPACE, **settings},
     )

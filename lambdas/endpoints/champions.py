@@ -40,6 +40,11 @@ def write(champion: Champion) -> None:
     )
 
 
+def seconds_since(moment: str) -> float:
+    """How long ago a moment was."""
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+
+
 def now() -> str:
     """This moment, ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

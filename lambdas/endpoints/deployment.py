@@ -9,9 +9,9 @@ from typing import Any
 
 from contract import champion as champion_file
 from contract.champion import Policy
-from contract.layout import rehearsal_endpoint
+from contract.layout import rehearsal_endpoint, shadow_config
 from contract.run import ResolvedRun
-from lambdas.endpoints import alarms, champions, expiry, hosting, lease, scaling, specifications
+from lambdas.endpoints import alarms, captured, champions, expiry, hosting, lease, scaling, shadow, specifications
 from lambdas.endpoints.lease import Lease
 
 KEPT = 3
@@ -40,7 +40,7 @@ class Request:
 
 
 def take(event: dict[str, Any]) -> dict[str, Any]:
-    """Take one step: `rehearse`, `end_rehearsal`, `deploy`, `promote` or `restore`."""
+    """Take one step: `rehearse`, `end_rehearsal`, `shadow`, `deploy`, `promote` or `restore`."""
     run = specifications.read(event["run_id"])
     request = Request(
         run=run,
@@ -57,6 +57,7 @@ def take(event: dict[str, Any]) -> dict[str, Any]:
     )
     step = {
         "rehearse": rehearse,
+        "shadow": run_in_shadow,
         "end_rehearsal": end_rehearsal,
         "deploy": deploy,
         "promote": promote,
@@ -87,7 +88,10 @@ def rehearse(request: Request, held: Lease) -> dict[str, Any]:
             f"{request.endpoint} serves as {champion.target} and cannot become {deploy.target}: name another endpoint, "
             f"or delete this one before (rlpipe endpoints delete {request.endpoint})"
         )
-    hosting.make_servable(request.run_id, image=request.image, model_uri=request.model_uri, deploy=deploy)
+    capture = captured.settings(deploy.drift.capture_percent) if deploy.drift else None
+    hosting.make_servable(
+        request.run_id, image=request.image, model_uri=request.model_uri, deploy=deploy, capture=capture
+    )
     if not current.config or not deploy.rehearse:
         return {"status": "skip"}
     rehearsal = hosting.describe(request.rehearsal)
@@ -108,6 +112,39 @@ def end_rehearsal(request: Request, held: Lease) -> dict[str, Any]:
         return _wait(f"the rehearsal's endpoint is {rehearsal.status}")
     hosting.delete(request.rehearsal)
     return {"status": "done"}
+
+
+def run_in_shadow(request: Request, held: Lease) -> dict[str, Any]:
+    """Let the candidate see what callers ask, and compare it with the policy that serves, for as long as was asked."""
+    before, section = held.notes.get("before"), request.run.specification.deploy.shadow
+    if not before or section is None:
+        return {"status": "skip"}
+    current = hosting.describe(request.endpoint)
+    if current.is_changing:
+        return _wait(f"{request.endpoint} is {current.status}")
+    config = shadow_config(request.run_id)
+    since = held.notes.get("shadowed_since")
+    if current.config == before:
+        if "shadow" in held.notes:  # it is over, and the endpoint is as it was
+            hosting.delete_config(config)
+            return held.notes["shadow"]  # type: ignore[no-any-return]
+        if held.notes.get("shadowing"):
+            return _failed(f"the endpoint went back to {before}: {current.failure}")
+        alarms.watch(request.endpoint, config, request.run.specification.deploy)
+        shadow.begin(request.endpoint, request.run_id, before, section)
+        held.save(shadowing=True)
+        return _wait("the shadow begins")
+    if since is None:
+        held.save(shadowed_since=champions.now())
+        return _wait("the shadow sees requests")
+    left = section.hours * 3600 - (champions.seconds_since(since))
+    if left > 0:
+        return _wait(f"the shadow sees requests for {left / 3600:.2f} more hours")
+    document = shadow.report(request.endpoint, request.run_id, section, since=since)
+    objection = shadow.objection(document, request.run.specification.deploy.max_error_percent)
+    hosting.update(request.endpoint, before)
+    held.save(shadow=_failed(objection) if objection else {"status": "done", "said": shadow.said(document)})
+    return _wait("the shadow is over")
 
 
 def deploy(request: Request, held: Lease) -> dict[str, Any]:
@@ -166,6 +203,7 @@ def restore(request: Request, held: Lease) -> dict[str, Any]:
     if before is not None:
         if unsettled := _go_back(request, held, current, before):
             return unsettled
+        hosting.delete_config(shadow_config(request.run_id))
         hosting.delete_servable(request.run_id)
     held.release()
     return {"status": "done", "restored": bool(before) or champions.read(request.endpoint) is not None}

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from lambdas.control.answers import Answer, ApiError, respond
-from lambdas.endpoints import deployment, http, operations
+from lambdas.endpoints import deployment, drift, http, operations
 
 _log = logging.getLogger(__name__)
 
@@ -14,6 +14,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     SageMaker or Step Functions (`detail-type`), or answer a request of API Gateway (payload 1.0)."""
     if "step" in event:
         return deployment.take(event)
+    if event.get("command") == "drift":
+        return {"endpoints": drift.look()}
     if "command" in event:
         return {"endpoints": operations.by_schedule(event["command"])}
     if event.get("detail-type") == "SageMaker Endpoint State Change":

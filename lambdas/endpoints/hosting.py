@@ -51,8 +51,13 @@ def describe(name: str) -> Endpoint:
     )
 
 
-def make_servable(run_id: str, *, image: str, model_uri: str, deploy: DeploySection) -> None:
-    """Make the model and the endpoint configuration of a run, both named after it."""
+def make_servable(
+    run_id: str, *, image: str, model_uri: str, deploy: DeploySection, capture: dict[str, Any] | None
+) -> None:
+    """Make the model and the endpoint configuration of a run, both named after it.
+
+    :param capture: the configuration's DataCaptureConfig, where requests are to be captured.
+    """
     serverless = deploy.target == "sagemaker-serverless"
     with _unless_there():
         _sagemaker.create_model(
@@ -70,8 +75,31 @@ def make_servable(run_id: str, *, image: str, model_uri: str, deploy: DeploySect
     else:
         variant["InstanceType"] = os.environ["SERVING_INSTANCE_TYPE"]
         variant["InitialInstanceCount"] = int(os.environ["SERVING_INSTANCES"])
+    captured: Any = {"DataCaptureConfig": capture} if capture else {}
     with _unless_there():
-        _sagemaker.create_endpoint_config(EndpointConfigName=run_id, ProductionVariants=[variant])
+        _sagemaker.create_endpoint_config(EndpointConfigName=run_id, ProductionVariants=[variant], **captured)
+
+
+def make_shadow(config: str, *, before: str, run_id: str, share: float, capture: dict[str, Any]) -> None:
+    """Make a configuration in which a run's model is in the shadow of what another configuration serves.
+
+    :param share: of the requests that the shadow gets a copy of, 0 to 1.
+    """
+    variants: Any = _sagemaker.describe_endpoint_config(EndpointConfigName=before)["ProductionVariants"]
+    shadow = {**variants[0], "VariantName": "candidate", "ModelName": run_id, "InitialVariantWeight": share}
+    with _unless_there():
+        _sagemaker.create_endpoint_config(
+            EndpointConfigName=config,
+            ProductionVariants=[{**variants[0], "InitialVariantWeight": 1.0}],
+            ShadowProductionVariants=[shadow],
+            DataCaptureConfig=capture,  # type: ignore[arg-type]
+        )
+
+
+def delete_config(name: str) -> None:
+    """Delete an endpoint configuration that no endpoint uses."""
+    with _unless_gone():
+        _sagemaker.delete_endpoint_config(EndpointConfigName=name)
 
 
 def create(name: str, config: str) -> None:

@@ -134,6 +134,7 @@ def _pointers(run: ResolvedRun, layout: RunLayout, bucket: str) -> dict[str, Any
         "approval_seconds": max(1, round(specification.deploy.approval_hours * 3600)),
         "endpoint": endpoint,
         "max_latency_ms": specification.deploy.max_latency_ms,
+        "shadow": specification.deploy.shadow is not None,
         "monthly_usd": _monthly_usd(run),
         "training": [
             {

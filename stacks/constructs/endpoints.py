@@ -17,7 +17,8 @@ from constructs import Construct
 
 from config.settings import Settings
 from contract.cost import ServingPrices
-from contract.layout import SPECIFICATION
+from contract.layout import CAPTURED, CHAMPIONS, MODEL_ARCHIVE, RUN_FILE, SHADOW, SPECIFICATION
+from contract.metrics import NAMESPACE
 from stacks.constructs.base import RoomStack, dead_letters
 from stacks.constructs.function import Function
 
@@ -38,6 +39,7 @@ class Endpoints(Construct):
         *,
         settings: Settings,
         function_code: Path,
+        input_bucket: s3.IBucket,
         artifacts_bucket: s3.IBucket,
         run_table: dynamodb.ITable,
         model_role: iam.IRole,
@@ -74,16 +76,31 @@ class Endpoints(Construct):
             (
                 ["s3:GetObject"],
                 artifacts_bucket.arn_for_objects(f"runs/*/{SPECIFICATION}"),
-                artifacts_bucket.arn_for_objects("champions/*"),
+                artifacts_bucket.arn_for_objects(f"runs/*/{MODEL_ARCHIVE}"),
+                *(artifacts_bucket.arn_for_objects(f"{folder}/*") for folder in (CHAMPIONS, CAPTURED, "drift")),
             ),
-            (["s3:PutObject"], artifacts_bucket.arn_for_objects("champions/*")),
+            (
+                ["s3:PutObject"],
+                artifacts_bucket.arn_for_objects(f"runs/*/{SHADOW}"),
+                *(artifacts_bucket.arn_for_objects(f"{folder}/*") for folder in (CHAMPIONS, "drift")),
+            ),
+            # A policy whose callers ask something else is trained anew, where its run file says so.
+            (["s3:GetObjectVersion", "s3:PutObject"], input_bucket.arn_for_objects(f"*{RUN_FILE}")),
             # Who may not list is told "denied" of a file that does not exist.
             (["s3:ListBucket"], artifacts_bucket.bucket_arn),
             (["sagemaker:CreateModel", "sagemaker:DeleteModel"], model),
-            (["sagemaker:CreateEndpointConfig", "sagemaker:DeleteEndpointConfig"], configuration),
+            (
+                [
+                    "sagemaker:CreateEndpointConfig",
+                    "sagemaker:DescribeEndpointConfig",
+                    "sagemaker:DeleteEndpointConfig",
+                ],
+                configuration,
+            ),
             (["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"], endpoint, configuration),
             (["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], endpoint),
-            (["sagemaker:ListEndpoints"], "*"),  # knows no resources
+            # They know no resources.
+            (["sagemaker:ListEndpoints", "cloudwatch:GetMetricStatistics"], "*"),
             (
                 [
                     "cloudwatch:PutMetricAlarm",
@@ -101,6 +118,13 @@ class Endpoints(Construct):
             ),
         ):
             function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=list(resources)))
+        function.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["cloudwatch:PutMetricData"],
+                resources=["*"],  # knows no resources
+                conditions={"StringEquals": {"cloudwatch:namespace": NAMESPACE}},
+            )
+        )
         function.add_to_role_policy(
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
@@ -176,7 +200,7 @@ class Endpoints(Construct):
 
     def _schedule(self, settings: Settings) -> None:
         """What happens by the clock: times to live are looked at, and the stage's own hours are kept."""
-        commands = {"expire": ("rate(15 minutes)", "UTC")}
+        commands = {"expire": ("rate(15 minutes)", "UTC"), "drift": ("rate(1 hour)", "UTC")}
         if hours := settings.serving.schedule:
             commands["off"] = (hours.off, hours.timezone)
             if hours.on:

@@ -64,6 +64,11 @@ ACCEPTED: tuple[Accepted, ...] = (
     _iam5("rlpipe-*-serving/ModelRole/DefaultPolicy/Resource", "Resource::*/runs/[*]/model.tar.gz", _FOLDER),
     _iam5(
         "rlpipe-*-serving/ModelRole/DefaultPolicy/Resource",
+        "Resource::*/captured/[*]",
+        "SageMaker names what it captures, in one folder of one bucket.",
+    ),
+    _iam5(
+        "rlpipe-*-serving/ModelRole/DefaultPolicy/Resource",
         "Resource::*:log-group:/aws/sagemaker/Endpoints/[*]",
         "SageMaker names an endpoint's log group after the endpoint, which a run file names.",
     ),
@@ -103,7 +108,16 @@ ACCEPTED: tuple[Accepted, ...] = (
     _iam5(_STATE_MACHINE, "Resource::*:model-package/rlpipe-*/[*]", "The versions in the stage's own group."),
     _iam5(_ENDPOINTS, "Resource::[*]", _NO_RESOURCES),
     _iam5(_ENDPOINTS, "Resource::*/runs/[*]/run.json", _FOLDER),
+    _iam5(_ENDPOINTS, "Resource::*/runs/[*]/model.tar.gz", _FOLDER),
+    _iam5(_ENDPOINTS, "Resource::*/runs/[*]/validation/shadow.json", _FOLDER),
     _iam5(_ENDPOINTS, "Resource::*/champions/[*]", "One file an endpoint, in one folder of one bucket."),
+    _iam5(_ENDPOINTS, "Resource::*/drift/[*]", "One file an endpoint, in one folder of one bucket."),
+    _iam5(_ENDPOINTS, "Resource::*/captured/[*]", "SageMaker names what it captures, in one folder of one bucket."),
+    _iam5(
+        _ENDPOINTS,
+        "Resource::*/[*]run.yaml",
+        "A run file may lie in any folder of the input bucket; only files of that name are read, or dropped anew.",
+    ),
     _iam5(_ENDPOINTS, "Resource::*:endpoint/[*]", "A run file names its endpoint."),
     _iam5(_ENDPOINTS, "Resource::*:endpoint-config/[*]", "A configuration is named after its run."),
     _iam5(_ENDPOINTS, "Resource::*:model/[*]", "A model is named after its run."),
@@ -120,7 +134,6 @@ ACCEPTED: tuple[Accepted, ...] = (
         "Resource::*:sagemaker:*/[*]",
         "It deletes what runs as this stage's model role, which only a description tells; their names are the runs'.",
     ),
-    _iam5("rlpipe-*-api/ControlRole/DefaultPolicy/Resource", "Resource::[*]", _NO_RESOURCES),
     _iam5("rlpipe-*-api/ControlRole/DefaultPolicy/Resource", "Resource::*/runs/[*]/training.json", _FOLDER),
     _iam5(
         "rlpipe-*-api/ControlRole/DefaultPolicy/Resource",

@@ -62,11 +62,12 @@ def test_a_policy_is_asked_without_a_function_between(stage: Stage) -> None:
     assert allowed["Action"] == ["sagemaker:InvokeEndpoint"]
 
 
-def test_every_other_method_is_the_control_functions(stage: Stage) -> None:
+def test_every_other_method_is_the_function_of_runs_or_that_of_endpoints(stage: Stage) -> None:
     for (_, path), method in methods(stage).items():
         if path != "/policies/{endpoint}/action":
             assert method["Integration"]["Type"] == "AWS_PROXY"
-            assert "Control" in json.dumps(method["Integration"]["Uri"])
+            function = "EndpointsFunction" if path.startswith("/policies") else "Control"
+            assert function in json.dumps(method["Integration"]["Uri"])
 
 
 def test_requests_are_checked_throttled_and_logged(stage: Stage) -> None:

@@ -209,12 +209,15 @@ def test_the_api_may_ask_policies_and_call_its_function_for_each_route(stage: St
 def test_an_endpoint_may_pull_its_image_read_its_model_and_write_its_log(stage: Stage) -> None:
     pull = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
     log = {"logs:CreateLogGroup", "logs:DescribeLogStreams"}
-    needed = OWN_LOG | log | pull | {"ecr:GetAuthorizationToken", "s3:GetObject"}
+    captured = {"s3:PutObject"}  # requests, where a run asks for it
+    needed = OWN_LOG | log | pull | captured | {"ecr:GetAuthorizationToken", "s3:GetObject"}
     assert _granted(stage, "ModelRole") == needed
 
 
 def test_an_endpoint_reads_models_and_nothing_else_of_the_artifacts(stage: Stage) -> None:
     [reading] = [s for s in _statements_of(stage, "ModelRole") if "s3:GetObject" in s["Action"]]
+    [writing] = [s for s in _statements_of(stage, "ModelRole") if "s3:PutObject" in s["Action"]]
+    assert all("/captured/*" in str(resource) for resource in writing["Resource"])
     assert reading["Action"] == ["s3:GetObject"]
     assert all("/runs/*/model.tar.gz" in str(resource) for resource in reading["Resource"])
 

@@ -55,7 +55,10 @@ def test_old_versions_and_checkpoints_expire_and_models_do_not(stage: Stage) -> 
             == {
                 "Acc": [(storage.access_log_days, None)],
                 "Inp": [],
-                "Art": [(storage.checkpoint_days, [{"Key": key, "Value": value}])],
+                "Art": [
+                    (storage.checkpoint_days, [{"Key": key, "Value": value}]),
+                    (storage.captured_days, None),
+                ],
             }[name[:3]]
         )
 

@@ -91,6 +91,8 @@ WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
         ENV + "data: {kind: transitions, columns: {observations: x}}",
         "one of episode, step",
     ),
+    ("deploy.shadow", ENV + "deploy: {target: sagemaker-serverless, shadow: {hours: 1}}", "requests are not captured"),
+    ("deploy.drift", ENV + "deploy: {target: none, drift: {}}", "requests are not captured"),
     ("data.max_rejected", ENV + "data: {kind: transitions, max_rejected: 2}", "at most 1"),
     ("data.held_out", ENV + "data: {kind: transitions, held_out: 0}", "more than 0"),
     ("data.split", ENV + "data: {kind: transitions, split: random}", "'episode' or 'time'"),

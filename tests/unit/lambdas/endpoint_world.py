@@ -120,6 +120,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     )
     monkeypatch.setattr(hosting, "make_servable", lambda run_id, **_: made.servable.add(run_id))
     monkeypatch.setattr(hosting, "delete_servable", made.servable.discard)
+    monkeypatch.setattr(hosting, "delete_config", made.servable.discard)
     monkeypatch.setattr(hosting, "create", create)
     monkeypatch.setattr(hosting, "update", update)
     monkeypatch.setattr(hosting, "delete", delete)
