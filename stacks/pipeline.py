@@ -58,7 +58,8 @@ class PipelineStack(RoomStack):
         self._input, self._artifacts, self._runs = input_bucket, artifacts_bucket, run_table
         jobs = Jobs(self, "Jobs", settings=settings, artifacts_bucket=artifacts_bucket)
         prepare, smoke_test = self._prepare(), self._smoke_test()
-        finish = self._finish(jobs, topic, Alarms(self, settings=settings, action=alert_function))
+        alarms = Alarms(self, settings=settings, action=alert_function)
+        finish = self._finish(jobs, topic, alarms)
         endpoints = Endpoints(
             self,
             "Endpoints",
@@ -69,6 +70,7 @@ class PipelineStack(RoomStack):
             run_table=run_table,
             model_role=model_role,
             topic=topic,
+            alarms=alarms,
         )
         state_machine = sfn.StateMachine(
             self,

@@ -86,11 +86,12 @@ def make_shadow(config: str, *, before: str, run_id: str, share: float, capture:
     :param share: of the requests that the shadow gets a copy of, 0 to 1.
     """
     variants: Any = _sagemaker.describe_endpoint_config(EndpointConfigName=before)["ProductionVariants"]
-    shadow = {**variants[0], "VariantName": "candidate", "ModelName": run_id, "InitialVariantWeight": share}
+    production: Any = {**variants[0], "InitialVariantWeight": 1.0}
+    shadow: Any = {**variants[0], "VariantName": "candidate", "ModelName": run_id, "InitialVariantWeight": share}
     with _unless_there():
         _sagemaker.create_endpoint_config(
             EndpointConfigName=config,
-            ProductionVariants=[{**variants[0], "InitialVariantWeight": 1.0}],
+            ProductionVariants=[production],
             ShadowProductionVariants=[shadow],
             DataCaptureConfig=capture,  # type: ignore[arg-type]
         )

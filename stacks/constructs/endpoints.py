@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from aws_cdk import ArnFormat, Duration
 from aws_cdk import aws_dynamodb as dynamodb
@@ -19,6 +20,7 @@ from config.settings import Settings
 from contract.cost import ServingPrices
 from contract.layout import CAPTURED, CHAMPIONS, MODEL_ARCHIVE, RUN_FILE, SHADOW, SPECIFICATION
 from contract.metrics import NAMESPACE
+from stacks.constructs.alarms import Alarms
 from stacks.constructs.base import RoomStack, dead_letters
 from stacks.constructs.function import Function
 
@@ -44,10 +46,12 @@ class Endpoints(Construct):
         run_table: dynamodb.ITable,
         model_role: iam.IRole,
         topic: sns.ITopic,
+        alarms: Alarms,
     ) -> None:
         super().__init__(scope, construct_id)
         self._stack = scope
         self._dead = dead_letters(scope, "EndpointsDeadLetters")
+        alarms.of_dead_letters("Endpoints", self._dead)
         function = Function(
             scope,
             "EndpointsFunction",
@@ -71,7 +75,7 @@ class Endpoints(Construct):
             dead_letters=self._dead,
         )
         endpoint, configuration, model = (self._sagemaker(kind) for kind in ("endpoint", "endpoint-config", "model"))
-        for actions, *resources in (
+        granted: tuple[tuple[Any, ...], ...] = (
             (["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"], run_table.table_arn),
             (
                 ["s3:GetObject"],
@@ -116,7 +120,8 @@ class Endpoints(Construct):
                     arn_format=ArnFormat.COLON_RESOURCE_NAME,
                 ),
             ),
-        ):
+        )
+        for actions, *resources in granted:
             function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=list(resources)))
         function.add_to_role_policy(
             iam.PolicyStatement(
