@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from embedded_aws import hooks
+
 
 class Cancelled(BaseException):
     """The scope this thread works in has ended. Not an Exception: no Retry or Catch of a state may see it."""
@@ -93,3 +95,10 @@ def current() -> Scope | None:
 def enter(scope: Scope) -> None:
     """Make an execution's scope the current one of this thread."""
     _current.set(scope)
+
+
+def role_of(execution: dict[str, Any]) -> str:
+    """The ARN of the role that an execution acts in the name of."""
+    machines = hooks.private("services.stepfunctions", "_state_machines")
+    role: str = machines[execution["stateMachineArn"]]["roleArn"]
+    return role

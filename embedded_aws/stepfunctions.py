@@ -498,9 +498,10 @@ class StepFunctions:
         return job
 
     def _terminate(self, execution: _State, job_id: str, reason: str) -> None:
-        role = hooks.private(_MODULE, "_state_machines")[execution["stateMachineArn"]]["roleArn"]
         try:
-            permissions.check(role, "batch:TerminateJob", resources.batch("TerminateJob", {"jobId": job_id}))
+            permissions.check(
+                scopes.role_of(execution), "batch:TerminateJob", resources.batch("TerminateJob", {"jobId": job_id})
+            )
         except permissions.DeniedError:
             return  # the job runs on, as it would in an account
         self._batch.call("TerminateJob", {"jobId": job_id, "reason": reason})
@@ -534,14 +535,19 @@ class StepFunctions:
 
         hooks.replace(_MODULE, "_invoke_aws_sdk_integration", invoke)
 
+    @staticmethod
+    def _role() -> str | None:
+        scope = scopes.current()
+        return scopes.role_of(scope.execution) if scope else None
+
     def _s3(self, operation: str, arguments: _State) -> _State:
         wire = {{"ETag": "ETag", "SseCustomerKey": "SSECustomerKey"}.get(key, key): arguments[key] for key in arguments}
         try:
-            answer = getattr(s3(self._settings.endpoint_url), operation)(**wire)
+            answer = getattr(s3(self._settings.endpoint_url, self._role()), operation)(**wire)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            name = code if code.endswith("Exception") else f"{code}Exception"
+            name = "S3Exception" if code in ("AccessDenied", "403") else f"{code.removesuffix('Exception')}Exception"
             raise self.error(f"S3.{name}", _with_request(error.response["Error"]["Message"], "S3", status)) from None
         answer.pop("ResponseMetadata")
         if "Body" in answer:

@@ -30,7 +30,7 @@ def install() -> None:
     def invoke_allowed(resource: str, arguments: Any) -> Any:
         scope = scopes.current()
         if scope:
-            role = hooks.private(_MODULE, "_state_machines")[scope.execution["stateMachineArn"]]["roleArn"]
+            role = scopes.role_of(scope.execution)
             try:
                 for action, about, context in needs(resource, arguments or {}):
                     permissions.check(role, action, about, **context)

@@ -142,6 +142,7 @@ def test_a_state_machine_calls_as_its_role_and_a_refusal_is_an_error_of_the_task
 
     assert machine.output({"key": "open/x"}) == "read"
     assert machine.output({"key": "closed/x"}) == "S3.S3Exception"
+    assert machine.output({"key": "open/nothing"}) == "S3.S3Exception", "who may not list is not told what is not there"
 
 
 @pytest.mark.page("step-functions/latest/dg/connect-batch.html")
