@@ -11,6 +11,7 @@
 
 const Charts = (() => {
   const HEIGHT = 260;
+  const PAPER = 640; // pixels of a chart's width there, of three plain ones beside each other
   const SERIES = 8;
   const drawn = new Set();
 
@@ -166,10 +167,13 @@ const Charts = (() => {
     });
     resize.observe(frame);
     const self = {
-      redraw(width) {
+      redraw() {
         for (const { key, mark } of values) mark.style.background = key.colour();
-        if (width) u.setSize({ width, height: height() });
-        else u.redraw(false, true);
+        u.redraw(false, true);
+      },
+      print() {
+        self.redraw();
+        u.setSize({ width: chart.plain ? PAPER / 3.2 : PAPER, height: height() });
       },
       fit: () => u.setSize({ width: frame.clientWidth, height: height() }),
       destroy() {
@@ -219,7 +223,7 @@ const Charts = (() => {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
   addEventListener("beforeprint", () => {
     document.documentElement.classList.add("printing");
-    drawn.forEach((one) => one.redraw(640));
+    drawn.forEach((one) => one.print());
   });
   addEventListener("afterprint", () => {
     document.documentElement.classList.remove("printing");
