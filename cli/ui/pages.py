@@ -57,6 +57,12 @@ def _tone(state: str) -> str:
     return "busy"
 
 
+def _endpoint_tone(status: str) -> str:
+    return {"InService": "good", "Failed": "bad", "Missing": "bad", "Off": "soft", "Deleted": "soft"}.get(
+        status, "busy"
+    )
+
+
 def _when(value: str | datetime) -> str:
     return moment(datetime.fromisoformat(value) if isinstance(value, str) else value)
 
@@ -73,6 +79,7 @@ def _number(value: float | None) -> str:
 
 _TEMPLATES.filters |= {
     "tone": _tone,
+    "endpoint_tone": _endpoint_tone,
     "when": _when,
     "age": _age,
     "number": _number,

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from cli.artifacts import read_json
@@ -19,8 +19,12 @@ from cli.ui import play, traffic
 from cli.ui.forms import form_of
 from cli.ui.pages import deployment_of, page
 from cli.watch import now
+from contract.api import route
 from contract.catalogue import CatalogueSpace, load_catalogue
-from contract.layout import RunLayout, champion_key
+from contract.layout import RunLayout
+
+COMMANDS = {name: route(f"{name}Policy").summary for name in ("rollback", "off", "on", "delete")}
+"""What an endpoint may be told, and what it does, as the API has it."""
 
 MOST_FIELDS = 32
 """Numbers of an observation that have a field each; longer ones are written as JSON."""
@@ -39,17 +43,20 @@ def show_policy(request: Request) -> Response:
     """One endpoint."""
     name = request.path_params["endpoint"]
     deployment = deployment_of(request)
-    policy = next((one for one in deployment.api.policies() if one["endpoint"] == name), None)
-    if policy is None:
-        return page(request, "problem.html", 404, message=f"There is no endpoint {name}.")
-    champion = read_json(deployment, champion_key(name))
-    environment = _environment(deployment, champion)
+    try:
+        policy = deployment.api.policy(name)
+    except CliError as error:
+        return page(request, "problem.html", 404, message=f"{error.message}.")
+    if request.headers.get("hx-request"):
+        return page(request, "policy_now.html", policy=policy, commands=_commands(policy), error=None)
+    environment = _environment(deployment, policy)
     space = _space(environment)
     return page(
         request,
         "policy.html",
         policy=policy,
-        champion=champion,
+        commands=_commands(policy),
+        error=None,
         environment=environment,
         space=space,
         fields=_fields(space),
@@ -57,6 +64,28 @@ def show_policy(request: Request) -> Response:
         hindrance=play.hindrance(environment),
         charts=traffic.charts(deployment, name, now()),
     )
+
+
+async def command(request: Request) -> Response:
+    """Give an endpoint a command, and show what became of it."""
+    form = await form_of(request)
+    return await run_in_threadpool(_give, request, form)
+
+
+def _give(request: Request, form: dict[str, str]) -> Response:
+    name, wanted = request.path_params["endpoint"], request.path_params["command"]
+    if wanted not in COMMANDS:
+        return page(request, "problem.html", 404, message=f"There is no command {wanted}.")
+    api = deployment_of(request).api
+    said: CliError | None = None
+    try:
+        api.command_policy(name, wanted, reason=form.get("reason"))
+    except CliError as error:
+        said = error
+    if not request.headers.get("hx-request"):
+        return RedirectResponse(f"/policies/{name}", 303)
+    policy = api.policy(name)
+    return page(request, "policy_now.html", policy=policy, commands=_commands(policy), error=said)
 
 
 async def ask_policy(request: Request) -> Response:
@@ -82,7 +111,7 @@ async def play_policy(request: Request) -> Response:
     form = await form_of(request)
     name = request.path_params["endpoint"]
     deployment = deployment_of(request)
-    environment = await run_in_threadpool(lambda: _environment(deployment, read_json(deployment, champion_key(name))))
+    environment = await run_in_threadpool(lambda: _environment(deployment, deployment.api.policy(name)))
     if reason := play.hindrance(environment):
         return Response(json.dumps({"problem": reason}) + "\n", media_type="application/x-ndjson")
     assert environment is not None
@@ -116,9 +145,17 @@ def _next_line(steps: Any) -> str | None:
         return json.dumps({"problem": f"{known.message}. {known.next_step}"}) + "\n"
 
 
-def _environment(deployment: Deployment, champion: dict[str, Any] | None) -> dict[str, Any] | None:
+def _commands(policy: dict[str, Any]) -> dict[str, str]:
+    """The commands that are offered, and what they do; whether one makes sense now, the API says."""
+    status = policy["status"]
+    offered = {"Off": ("on", "delete"), "Deleted": ()}.get(status, ("rollback", "off", "delete"))
+    return {name: COMMANDS[name] for name in offered if name != "rollback" or policy["before"]}
+
+
+def _environment(deployment: Deployment, policy: dict[str, Any]) -> dict[str, Any] | None:
     """The environment that the serving policy was trained in, as its run file has it."""
-    run = read_json(deployment, RunLayout(run_id=champion["run_id"]).specification) if champion else None
+    run_id = policy["run_id"]
+    run = read_json(deployment, RunLayout(run_id=run_id).specification) if run_id else None
     found: dict[str, Any] | None = run["specification"]["environment"] if run else None
     return found
 
@@ -171,4 +208,5 @@ ROUTES = [
     Route("/policies/{endpoint}", show_policy),
     Route("/policies/{endpoint}/ask", ask_policy, methods=["POST"]),
     Route("/policies/{endpoint}/play", play_policy, methods=["POST"]),
+    Route("/policies/{endpoint}/{command}", command, methods=["POST"]),
 ]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.ui import play
-from tests.unit.cli.fake_aws import BEGAN, FakeAws
+from tests.unit.cli.fake_aws import FakeAws
 from tests.unit.cli.ui.conftest import Browser
 
 
@@ -15,19 +15,35 @@ from tests.unit.cli.ui.conftest import Browser
 def serving(aws: FakeAws) -> FakeAws:
     """An endpoint whose policy pushes the cart to where the pole falls."""
     aws.endpoints["cartpole"] = lambda request: {"action": int(request["observation"][2] > 0)}
-    aws.put("champions/cartpole.json", {"run_id": "cartpole-1", "since": BEGAN.isoformat()})
-    aws.put("runs/cartpole-1/run.json", {"specification": {"environment": {"id": "CartPole-v1", "kwargs": {}}}})
+    aws.put("runs/cartpole-2/run.json", {"specification": {"environment": {"id": "CartPole-v1", "kwargs": {}}}})
     return aws
 
 
 def test_endpoints_are_listed(serving: FakeAws, browser: Browser) -> None:
-    assert "cartpole InService" in browser.get("/policies").text
-    assert browser.get("/policies/other").status == 404
+    assert "cartpole InService cartpole-2" in browser.get("/policies").text
+
+
+def test_an_endpoint_is_switched_off_and_on_and_goes_back(serving: FakeAws, browser: Browser) -> None:
+    page = browser.get("/policies/cartpole")
+    for part in ("Roll back", "Switch off", "Delete", "$40.88", "cartpole-1"):
+        assert part in page.text
+    assert "Switch on" not in page.text
+    off = browser.post("/policies/cartpole/off", {"reason": "weekend"}, hx_request="true")
+    assert serving.given == [("cartpole", "off", "weekend")]
+    assert "Switch on" in off.text
+    assert "Switch off" not in off.text
+    assert b"<html" not in off.body
+    browser.post("/policies/cartpole/on", hx_request="true")
+    browser.post("/policies/cartpole/rollback", hx_request="true")
+    assert [command for _, command, _ in serving.given] == ["off", "on", "rollback"]
+    serving.answers = [(409, {"error": "conflict", "message": "an update is in progress"})]
+    assert "an update is in progress" in browser.post("/policies/cartpole/off", hx_request="true").text
+    assert browser.post("/policies/cartpole/explode").status == 404
 
 
 def test_an_observation_has_a_field_for_each_number(serving: FakeAws, browser: Browser) -> None:
     page = browser.get("/policies/cartpole")
-    assert "trained in CartPole-v1" in page.text
+    assert "steps and draws CartPole-v1" in page.text
     assert page.body.count(b'type="number"') == 4
     answer = browser.post("/policies/cartpole/ask", {"o0": "0", "o1": "0", "o2": "0.1", "o3": "0"})
     assert answer.text == "action 1"
@@ -62,13 +78,13 @@ def test_a_policy_plays_its_environment_frame_by_frame(
 
 
 def test_an_environment_that_is_not_here_is_said(serving: FakeAws, browser: Browser) -> None:
-    serving.put("runs/cartpole-1/run.json", {"specification": {"environment": {"id": "Nowhere-v0", "kwargs": {}}}})
+    serving.put("runs/cartpole-2/run.json", {"specification": {"environment": {"id": "Nowhere-v0", "kwargs": {}}}})
     (said,) = browser.post("/policies/cartpole/play").body.splitlines()
     assert "Nowhere-v0 cannot be made here" in json.loads(said)["problem"]
     stacked = {"id": "CartPole-v1", "kwargs": {}, "frame_stack": 4}
-    serving.put("runs/cartpole-1/run.json", {"specification": {"environment": stacked}})
+    serving.put("runs/cartpole-2/run.json", {"specification": {"environment": stacked}})
     assert "sees 4 frames at once" in browser.get("/policies/cartpole").text
-    serving.put("champions/cartpole.json", {"run_id": "gone", "since": BEGAN.isoformat()})
+    serving.policies["cartpole"] = {"run_id": None}
     assert "It is not known which environment" in browser.get("/policies/cartpole").text
 
 
