@@ -1,12 +1,15 @@
 """What an endpoint is asked: a candidate in the shadow, and observations that are no longer what they were."""
 
+import io
 import json
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from contract.layout import RunLayout, drift_key
+from contract.policy import GOLDEN_DOCUMENT, POLICY_DOCUMENT
 from tests.pipeline.laptop import QUICK, Laptop, until
 
 LAX = "max_latency_ms: 2000, bake_minutes: 1"
@@ -56,10 +59,33 @@ def test_a_candidate_shows_itself_in_the_shadow_before_it_is_approved(laptop: La
     assert shown["candidate"]["latency_p90_ms"] > 0 < shown["production"]["latency_p90_ms"]
 
 
+def describe_observations(laptop: Laptop, run_id: str) -> None:
+    """Let the policy say how its observations were distributed, where its training did not."""
+    key = RunLayout(run_id=run_id).model_archive
+    before = io.BytesIO(laptop.s3.get_object(Bucket=laptop.artifacts_bucket, Key=key)["Body"].read())
+    with tarfile.open(fileobj=before, mode="r:gz") as tar:
+        files = {member.name: tar.extractfile(member).read() for member in tar.getmembers()}  # type: ignore[union-attr]
+    policy = json.loads(files[POLICY_DOCUMENT])
+    if policy.get("statistics"):
+        return
+    golden = json.loads(files[GOLDEN_DOCUMENT])["observations"]
+    medians = [[sorted(column)[len(column) // 2]] for column in zip(*golden, strict=True)]
+    policy["statistics"] = {"observation": {"edges": medians, "shares": [[0.5, 0.5] for _ in medians]}}
+    files[POLICY_DOCUMENT] = json.dumps(policy).encode()
+    after = io.BytesIO()
+    with tarfile.open(fileobj=after, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    laptop.s3.put_object(Bucket=laptop.artifacts_bucket, Key=key, Body=after.getvalue())
+
+
 def test_observations_that_have_shifted_ring_an_alarm_and_start_a_training(laptop: Laptop) -> None:
     deploy = f"deploy: {{{LAX}, drift: {{capture_percent: 100, retrain: true}}}}\n"
     run_id = laptop.drop("drifting", QUICK + deploy)
     assert laptop.end_of(run_id)["status"] == "SUCCEEDED"
+    describe_observations(laptop, run_id)
     endpoints = next(
         function["FunctionName"]
         for page in laptop.client("lambda").get_paginator("list_functions").paginate()
