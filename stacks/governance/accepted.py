@@ -226,7 +226,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         "and EventBridge retry what is throttled.",
     ),
     Accepted(
-        path="rlpipe-*-pipeline/[!F]*/Resource",
+        path="rlpipe-*-pipeline/[!EF]*/Resource",
         type=_FUNCTION,
         rule="CKV_AWS_116",
         reason="Called by the state machine, which waits for the answer and catches the error; nothing is left over "
@@ -243,12 +243,6 @@ ACCEPTED: tuple[Accepted, ...] = (
         type="AWS::ApiGateway::Stage",
         rule="CKV_AWS_120",
         reason="A cache costs by the hour, and would answer with what a run was a minute ago.",
-    ),
-    Accepted(
-        path="rlpipe-*-pipeline/Endpoints*",
-        type="AWS::Scheduler::Schedule",
-        rule="CKV_AWS_297",
-        reason="A schedule holds the name of a command and no secret; EventBridge encrypts it with a key of its own.",
     ),
     Accepted(
         path="rlpipe-*-runs/Runs/Resource",
