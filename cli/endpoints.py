@@ -8,8 +8,11 @@ from cli.errors import CliError, error_code
 from contract.outcomes import ExitCode
 
 
-def ask(deployment: Deployment, endpoint: str, observation: Any) -> dict[str, Any]:
+def ask(deployment: Deployment, endpoint: str, observation: Any, **besides: Any) -> dict[str, Any]:
     """The endpoint's answer, with the `action` that its policy takes on an observation.
+
+    Args:
+        besides: what else the request is to say, such as `state`.
 
     Raises:
         CliError: it refuses the observation, or does not answer.
@@ -21,7 +24,7 @@ def ask(deployment: Deployment, endpoint: str, observation: Any) -> dict[str, An
             EndpointName=endpoint,
             ContentType="application/json",
             Accept="application/json",
-            Body=json.dumps({"observation": observation}),
+            Body=json.dumps({"observation": observation, **besides}),
         )
     except ClientError as error:
         raise _refusal(deployment, endpoint, error) from error

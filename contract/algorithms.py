@@ -36,11 +36,6 @@ class Algorithm:
     remembers: bool = False
     """Its actions depend on what it saw before."""
 
-    @property
-    def served(self) -> bool:
-        """Whether an observation is all that its policy needs, so that an endpoint can answer request by request."""
-        return not (self.needs_masks or self.remembers)
-
 
 _BOX = frozenset({"Box"})
 _DISCRETE = frozenset({"Discrete"})

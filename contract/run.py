@@ -484,13 +484,6 @@ def _algorithm_problems(specification: RunSpecification, environment: Environmen
     able = algorithms_for(space, observed, masks=environment.says_valid_actions)
     if section.name not in able:
         return [_unfit_algorithm(specification, environment, able)]
-    if not algorithm.served and specification.deploy.target != "none":
-        needs = "what it saw before" if algorithm.remembers else "which actions are valid"
-        allowed = (
-            f"none: {section.name} acts by {needs} too, and a request to an endpoint holds an observation only; "
-            f"or another algorithm: {', '.join(name for name in able if ALGORITHMS[name].served)}"
-        )
-        return [_refusal("deploy.target", specification.deploy.target, allowed)]
     try:
         hyperparameters = algorithm.hyperparameters.model_validate(section.hyperparameters)
     except ValidationError as error:

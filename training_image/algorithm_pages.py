@@ -49,14 +49,13 @@ _ABOUT = {
     ),
     "recurrent-ppo": (
         "PPO whose policy remembers, for environments that do not show everything at once.",
-        "The exported graph takes and gives its memory (`state`, `next_state`). An endpoint answers each request by "
-        "itself, so such a policy is validated and kept, but not deployed: `deploy.target` must be `none`.",
+        "The exported graph takes and gives its memory (`state`, `next_state`). An endpoint's answer has a `state`, "
+        "which the next request of the episode gives back.",
     ),
     "maskable-ppo": (
         "PPO that never tries an action which the environment calls invalid.",
         "The environment says so by a method `action_masks`, or as Gymnasium's own do by `info['action_mask']`. The "
-        "exported graph takes them too (`action_mask`). A request to an endpoint holds an observation only, so such a "
-        "policy is validated and kept, but not deployed: `deploy.target` must be `none`.",
+        "exported graph takes them too (`action_mask`), and so must a request to an endpoint have them.",
     ),
     "dqn": (
         "Learns the value of every action from remembered steps, and takes the best.",

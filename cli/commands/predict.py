@@ -1,7 +1,7 @@
 """`predict`: ask an endpoint for an action."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,23 +16,37 @@ from contract.outcomes import ExitCode
 def predict(
     endpoint: Annotated[str, typer.Argument(help="Name of the endpoint.", show_default=False)],
     observation: Annotated[str, typer.Option(help="One observation as JSON.", show_default=False)],
+    action_mask: Annotated[
+        str | None,
+        typer.Option(help="Which actions are valid, as JSON, for a policy that is told.", show_default=False),
+    ] = None,
+    state: Annotated[
+        str | None, typer.Option(help="`state` of the answer before, for a policy with a memory.", show_default=False)
+    ] = None,
     stage: Stage = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask an endpoint which action its policy takes on an observation."""
-    try:
-        value = json.loads(observation, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise CliError(
-            f"--observation is not JSON: {error}",
-            next_step="write it like '[0.02, -0.01, 0.03, 0.04]'",
-            exit_code=ExitCode.USAGE,
-        ) from error
-    answer = ask(find(stage), endpoint, value)
+    value = _json("--observation", observation, "[0.02, -0.01, 0.03, 0.04]")
+    besides = {} if action_mask is None else {"action_mask": _json("--action-mask", action_mask, "[true, false]")}
+    if state is not None:
+        besides["state"] = state
+    answer = ask(find(stage), endpoint, value, **besides)
     if as_json:
         output.document(answer)
     else:
         output.stdout.print(json.dumps(answer["action"]), markup=False)
+        if "state" in answer:
+            output.stderr.print(f"The policy has a memory; in the same episode, next: --state {answer['state']}")
+
+
+def _json(option: str, text: str, example: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise CliError(
+            f"{option} is not JSON: {error}", next_step=f"write it like '{example}'", exit_code=ExitCode.USAGE
+        ) from error
 
 
 def _refuse_constant(name: str) -> None:

@@ -33,15 +33,25 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     body = _s3.get_object(Bucket=os.environ["ARTIFACTS_BUCKET"], Key=event["golden_key"])["Body"].read()
     golden: Golden = json.loads(body)
     try:
-        actions = _ask(event["endpoint"], {"observations": golden["observations"]})["actions"]
+        masks = golden.get("action_masks")
+        request = {"observations": golden["observations"]} | ({"action_masks": masks} if masks else {})
+        actions = _ask(event["endpoint"], request)["actions"]
         compared = _compare(golden["actions"], actions)
         if not compared["passed"]:
             return compared
-        return _time(event["endpoint"], golden["observations"], event["max_latency_ms"], compared["reason"])
+        return _time(event["endpoint"], _one_by_one(golden), event["max_latency_ms"], compared["reason"])
     except (BotoCoreError, ClientError) as error:
         return {"passed": False, "reason": f"the endpoint did not answer: {error}"}
     except (ValueError, KeyError, TypeError) as error:
         return {"passed": False, "reason": f"the endpoint's answer has no actions: {type(error).__name__} {error}"}
+
+
+def _one_by_one(golden: Golden) -> list[dict[str, Any]]:
+    """A request for each observation."""
+    if masks := golden.get("action_masks"):
+        pairs = zip(golden["observations"], masks, strict=True)
+        return [{"observation": observation, "action_mask": mask} for observation, mask in pairs]
+    return [{"observation": observation} for observation in golden["observations"]]
 
 
 def _ask(endpoint: str, request: dict[str, Any]) -> Any:
@@ -51,12 +61,12 @@ def _ask(endpoint: str, request: dict[str, Any]) -> Any:
     return json.loads(response["Body"].read())
 
 
-def _time(endpoint: str, observations: list[Any], limit_ms: float, reason: str) -> dict[str, Any]:
+def _time(endpoint: str, requests: list[dict[str, Any]], limit_ms: float, reason: str) -> dict[str, Any]:
     """Time single observations one after the other; the median decides, so that one hiccup does not."""
     took: list[float] = []
-    for observation in islice(cycle(observations), TIMED):
+    for request in islice(cycle(requests), TIMED):
         began = time.perf_counter()
-        _ask(endpoint, {"observation": observation})
+        _ask(endpoint, request)
         took.append((time.perf_counter() - began) * 1000)
         if sum(took) > SECONDS * 1000:
             break

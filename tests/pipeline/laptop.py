@@ -127,8 +127,11 @@ class Laptop:
         return any(item["Key"] == key for item in listed)
 
     def predict(self, endpoint: str, observation: list[float]) -> dict[str, Any]:
+        return self.ask(endpoint, {"observation": observation})
+
+    def ask(self, endpoint: str, request: dict[str, Any]) -> dict[str, Any]:
         response = self.runtime.invoke_endpoint(
-            EndpointName=endpoint, ContentType="application/json", Body=json.dumps({"observation": observation})
+            EndpointName=endpoint, ContentType="application/json", Body=json.dumps(request)
         )
         answer: dict[str, Any] = json.loads(response["Body"].read())
         return answer

@@ -91,6 +91,28 @@ def test_only_a_policy_that_is_not_worse_takes_over_from_the_champion(laptop: La
     assert episodes["0"]["returns"] == episodes["champion"]["returns"]
 
 
+def test_a_policy_with_a_memory_serves_and_its_state_goes_back_and_forth(laptop: Laptop) -> None:
+    small = "{n_envs: 2, n_steps: 64, batch_size: 64, n_epochs: 1, lstm_hidden_size: 8, net_arch: [8]}"
+    document = QUICK.replace("2048", "512") + f"algorithm: {{name: recurrent-ppo, hyperparameters: {small}}}\n"
+    run_id = laptop.drop("remembering", document)
+    assert laptop.end_of(run_id)["status"] == "SUCCEEDED", laptop.outcome(run_id)
+    first = laptop.ask("remembering", {"observation": [0.0, 0.0, 0.1, 0.5]})
+    again = laptop.ask("remembering", {"observation": [0.0, 0.0, 0.1, 0.5], "state": first["state"]})
+    assert again["state"] != first["state"]
+
+
+def test_a_policy_that_is_told_the_valid_actions_serves_and_takes_one(laptop: Laptop) -> None:
+    small = "{n_envs: 2, n_steps: 64, batch_size: 64, n_epochs: 1, net_arch: [8]}"
+    document = (
+        QUICK.replace("CartPole-v1", "Taxi-v4").replace("2048", "256").replace("min_return: 5", "min_return: -999")
+    )
+    run_id = laptop.drop("told", document + f"algorithm: {{name: maskable-ppo, hyperparameters: {small}}}\n")
+    assert laptop.end_of(run_id)["status"] == "SUCCEEDED", laptop.outcome(run_id)
+    for only in range(6):
+        mask = [choice == only for choice in range(6)]
+        assert laptop.ask("told", {"observation": 100, "action_mask": mask}) == {"action": only}
+
+
 def test_several_seeds_train_and_the_best_is_chosen(laptop: Laptop) -> None:
     run_id = laptop.drop("seeds", QUICK + "seeds: [3, 5]\ndeploy: {target: none}")
     assert laptop.end_of(run_id)["status"] == "SUCCEEDED"

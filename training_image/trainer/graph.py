@@ -4,6 +4,7 @@ Normalisation, the choice of the best action, and clipping to the action space a
 needs nothing else. This module is what is evaluated, and what is exported to ONNX.
 """
 
+import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,16 +14,23 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
+from contract.policy import Noise
 from training_image.trainer import observations as batches
-from training_image.trainer.heads import head_of
+from training_image.trainer.heads import drawn, head_of
 from training_image.trainer.images import have_colours_last
 from training_image.trainer.observations import Batch, Tensors
 from training_image.trainer.state import statistics_name
 
+Floats = npt.NDArray[np.float32]
+
 
 class PolicyGraph(torch.nn.Module):
-    """Deterministic actions of shape `[batch, *action_shape]` for observations of shape `[batch, *shape]`, or for a
-    dictionary of such where the environment's observations are a Dict."""
+    """Actions of shape `[batch, *action_shape]` for observations of shape `[batch, *shape]`, or for a dictionary of
+    such where the environment's observations are a Dict.
+
+    Besides observations a policy may take what it remembers, which actions are valid, and noise that makes the best
+    action one that is drawn from its distribution. Left out, these are an episode's beginning, all, and none.
+    """
 
     low: Tensor
     high: Tensor
@@ -31,6 +39,8 @@ class PolicyGraph(torch.nn.Module):
     """Numbers that it remembers."""
     choices = 0
     """Length of the mask that it takes."""
+    noise: Noise | None
+    """Which noise draws its actions; None where it has no distribution."""
 
     def __init__(
         self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, observation_space: spaces.Space[Any]
@@ -40,6 +50,7 @@ class PolicyGraph(torch.nn.Module):
         self._policy = policy.eval()
         self._head = head_of(policy)
         self._space = policy.action_space
+        self.noise = _noise_for(self._space) if self._head.draws else None
         parts = batches.parts(observation_space)
         self._keys = list(parts)
         self._prepare = torch.nn.ModuleList(_Preparation(space, normaliser or {}, key) for key, space in parts.items())
@@ -47,13 +58,33 @@ class PolicyGraph(torch.nn.Module):
             self.register_buffer("low", torch.as_tensor(self._space.low, dtype=torch.float32))
             self.register_buffer("high", torch.as_tensor(self._space.high, dtype=torch.float32))
 
-    def forward(self, observation: Tensors) -> Tensor:
-        """The actions."""
-        return self.decide(self.scores(observation))
+    @property
+    def noise_size(self) -> int:
+        """Numbers of noise that an action takes: one for each score."""
+        if isinstance(self._space, spaces.Discrete):
+            return int(self._space.n)
+        if isinstance(self._space, spaces.MultiDiscrete):
+            return int(np.sum(self._space.nvec))
+        return math.prod(self._space.shape or ())
+
+    def forward(
+        self,
+        observation: Tensors,
+        memory: Tensor | None = None,
+        mask: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The actions, and what is remembered afterwards."""
+        scores, memory = self.recall(observation, memory, noise)
+        return self.decide(scores if mask is None else self.masked(scores, mask)), memory
+
+    def recall(self, observation: Tensors, memory: Tensor | None, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The scores, and what is remembered afterwards."""
+        return self._head.scores(self.prepared(observation), noise), None
 
     def scores(self, observation: Tensors) -> Tensor:
         """What the network says before an action is chosen: logits, values, or the means of a Box action."""
-        return self._head.scores(self.prepared(observation))
+        return self.recall(observation, None, None)[0]
 
     def prepared(self, observation: Tensors) -> Tensors:
         """The observation as the network takes it."""
@@ -62,6 +93,14 @@ class PolicyGraph(torch.nn.Module):
             return first
         pairs = zip(self._keys, self._prepare, strict=True)
         return {key: prepare(observation[key]) for key, prepare in pairs if key is not None}
+
+    def masked(self, scores: Tensor, mask: Tensor) -> Tensor:
+        """The scores, those of actions that are not valid lower than any."""
+        lowest = torch.finfo(scores.dtype).min
+        if isinstance(self._space, spaces.MultiBinary):  # a mask for 0 and one for 1, of each
+            off, on = mask.view(-1, self.choices // 2, 2).unbind(dim=2)
+            return torch.where(on, torch.where(off, scores, -lowest), lowest)
+        return torch.where(mask, scores, lowest)
 
     def decide(self, scores: Tensor) -> Tensor:
         """The best action by these scores."""
@@ -78,45 +117,81 @@ class PolicyGraph(torch.nn.Module):
             actions = self.low + 0.5 * (actions + 1.0) * (self.high - self.low)
         return torch.clamp(actions, self.low, self.high)
 
-    def act(self, observations: Batch) -> npt.NDArray[Any]:
+    def answer(
+        self,
+        observations: Batch,
+        *,
+        memory: Floats | None = None,
+        masks: npt.NDArray[np.bool_] | None = None,
+        noise: Floats | None = None,
+    ) -> tuple[npt.NDArray[Any], Floats | None]:
         """`forward` on numpy arrays."""
         with torch.inference_mode():
-            actions: npt.NDArray[Any] = self(batches.tensors(observations)).numpy()
-        return actions
+            actions, remembered = self(batches.tensors(observations), *map(_tensor, (memory, masks, noise)))
+        return actions.numpy(), None if remembered is None else remembered.numpy()
 
-    def differences(self, observations: Batch, actions: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    def act(self, observations: Batch) -> npt.NDArray[Any]:
+        """The best actions."""
+        return self.answer(observations)[0]
+
+    def choose(self, observations: Batch, masks: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+        """The best of the valid actions."""
+        return self.answer(observations, masks=masks)[0]
+
+    def remember(self, observations: Batch, memory: Floats) -> tuple[npt.NDArray[Any], Floats]:
+        """The best actions by what is remembered, and what is remembered afterwards."""
+        actions, remembered = self.answer(observations, memory=memory)
+        assert remembered is not None
+        return actions, remembered
+
+    def differences(
+        self,
+        observations: Batch,
+        actions: npt.NDArray[Any],
+        *,
+        memory: Floats | None = None,
+        masks: npt.NDArray[np.bool_] | None = None,
+        noise: Floats | None = None,
+    ) -> npt.NDArray[np.bool_]:
         """For which observations `actions`, computed elsewhere, differ from this module's own.
 
-        Two engines round differently. So an action that scores level with the best one, to within that rounding,
-        is as good, and a continuous action may be off by it.
+        Two engines round differently. So a choice that scores level with the best one, to within that rounding, is as
+        good, and a continuous action may be off by it.
         """
         with torch.inference_mode():
-            return self._differing(self.scores(batches.tensors(observations)), actions)
-
-    def _differing(self, scores: Tensor, actions: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        with torch.inference_mode():
-            expected = self.decide(scores)
-            given = torch.as_tensor(actions)
+            scores, _ = self.recall(batches.tensors(observations), _tensor(memory), _tensor(noise))
+            # By the size of the scores themselves: what is not valid says nothing of how finely they are told apart.
+            rounding = 1e-5 * (1 + scores.abs().amax(dim=1))
+            if masks is not None:
+                scores = self.masked(scores, torch.as_tensor(masks))
+            expected, given = self.decide(scores), torch.as_tensor(actions)
             if given.shape != expected.shape or given.dtype != expected.dtype:
                 raise ValueError(
                     f"actions are {list(given.shape)} {given.dtype}, expected {list(expected.shape)} {expected.dtype}"
                 )
-            rounding = 1e-5 * (1 + scores.abs().amax(dim=1))
-            if isinstance(self._space, spaces.Box):
-                wrong = ~torch.isclose(given, expected, rtol=1e-4, atol=1e-5)
-            else:
-                wrong = given != expected
-            differs = wrong.flatten(1).any(dim=1) if wrong.ndim > 1 else wrong
-            if isinstance(self._space, spaces.Discrete) and differs.any():
-                chosen = given.clamp(0, scores.shape[1] - 1)[:, None]
-                loss = scores.amax(dim=1) - scores.gather(1, chosen)[:, 0]
-                differs &= ~((loss <= rounding) & (given == chosen[:, 0]))
-        return np.asarray(differs.numpy())
+            wrong = self._wrong(scores, given, expected, rounding)
+        return np.asarray((wrong.flatten(1).any(dim=1) if wrong.ndim > 1 else wrong).numpy())
+
+    def _wrong(self, scores: Tensor, given: Tensor, expected: Tensor, rounding: Tensor) -> Tensor:
+        """Element by element of the actions."""
+        space = self._space
+        if isinstance(space, spaces.Box):
+            return ~torch.isclose(given, expected, rtol=1e-4, atol=1e-5)
+        if isinstance(space, spaces.MultiBinary):
+            level = (scores.abs() <= rounding[:, None]) & ((given == 0) | (given == 1))
+            return (given != expected) & ~level
+        sizes = [int(space.n)] if isinstance(space, spaces.Discrete) else [int(n) for n in space.nvec]  # type: ignore[attr-defined]
+        columns = given.view(len(given), -1).unbind(dim=1)
+        wrong = []
+        for choices, chosen in zip(torch.split(scores, sizes, dim=1), columns, strict=True):
+            allowed = (chosen >= 0) & (chosen < choices.shape[1])
+            found = choices.gather(1, chosen.clamp(0, choices.shape[1] - 1)[:, None])[:, 0]
+            wrong.append(~allowed | (choices.amax(dim=1) - found > rounding))
+        return torch.stack(wrong, dim=1)
 
 
 class RecurrentGraph(PolicyGraph):
-    """A policy with a memory: it takes what it remembers, `[batch, memory]`, and gives what it then does. All zeros is
-    the memory of an episode that begins."""
+    """A policy with a memory, `[batch, memory]`; all zeros is that of an episode that begins."""
 
     def __init__(
         self, policy: BasePolicy, normaliser: dict[str, Tensor] | None, observation_space: spaces.Space[Any]
@@ -127,45 +202,17 @@ class RecurrentGraph(PolicyGraph):
         self._halves: tuple[int, int] = (lstm.num_layers, lstm.hidden_size)
         self.memory: int = 2 * lstm.num_layers * lstm.hidden_size
 
-    def forward(self, observation: Tensors, memory: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """The actions, and what is remembered afterwards."""
-        scores, memory = self.recall(observation, memory)
-        return self.decide(scores), memory
-
-    def recall(self, observation: Tensors, memory: Tensor) -> tuple[Tensor, Tensor]:
+    def recall(self, observation: Tensors, memory: Tensor | None, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The scores, and what is remembered afterwards."""
         policy: Any = self._policy
         features = BasePolicy.extract_features(policy, self.prepared(observation), policy.pi_features_extractor)
+        if memory is None:
+            memory = torch.zeros(len(features), self.memory)
         hidden, cell = (half.reshape(-1, *self._halves).transpose(0, 1) for half in memory.chunk(2, dim=1))
         seen, halves = self._lstm(features.unsqueeze(0), (hidden.contiguous(), cell.contiguous()))
-        scores = policy.action_net(policy.mlp_extractor.forward_actor(seen.squeeze(0)))
+        scores = drawn(policy, policy.mlp_extractor.forward_actor(seen.squeeze(0)), noise)
         remembered = [half.transpose(0, 1).reshape(-1, self.memory // 2) for half in halves]
         return scores, torch.cat(remembered, dim=1)
-
-    def scores(self, observation: Tensors) -> Tensor:
-        """The scores at the beginning of an episode."""
-        copies = len(observation if isinstance(observation, Tensor) else next(iter(observation.values())))
-        return self.recall(observation, torch.zeros(copies, self.memory))[0]
-
-    def act(self, observations: Batch) -> npt.NDArray[Any]:
-        """The actions at the beginning of an episode."""
-        return self.remember(observations, np.zeros((batches.size(observations), self.memory), dtype=np.float32))[0]
-
-    def remember(
-        self, observations: Batch, memory: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
-        """`forward` on numpy arrays."""
-        with torch.inference_mode():
-            actions, remembered = self(batches.tensors(observations), torch.as_tensor(memory))
-        return actions.numpy(), remembered.numpy()
-
-    def differences_with(
-        self, observations: Batch, memory: npt.NDArray[np.float32], actions: npt.NDArray[Any]
-    ) -> npt.NDArray[np.bool_]:
-        """`differences`, with these memories."""
-        with torch.inference_mode():
-            scores, _ = self.recall(batches.tensors(observations), torch.as_tensor(memory))
-        return self._differing(scores, actions)
 
 
 class MaskedGraph(PolicyGraph):
@@ -176,42 +223,7 @@ class MaskedGraph(PolicyGraph):
     ) -> None:
         super().__init__(policy, normaliser, observation_space)
         net: Any = policy.get_submodule("action_net")
-        self._logits: int = net.out_features
-        binary = isinstance(self._space, spaces.MultiBinary)
-        self.choices: int = 2 * self._logits if binary else self._logits
-
-    def forward(self, observation: Tensors, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """The actions."""
-        return self.decide(self.masked(self.scores(observation), mask))
-
-    def masked(self, scores: Tensor, mask: Tensor) -> Tensor:
-        """The scores, those of actions that are not valid lower than any."""
-        lowest = torch.finfo(scores.dtype).min
-        if isinstance(self._space, spaces.MultiBinary):  # a mask for 0 and one for 1, of each
-            off, on = mask.view(-1, self._logits, 2).unbind(dim=2)
-            return torch.where(on, torch.where(off, scores, -lowest), lowest)
-        return torch.where(mask, scores, lowest)
-
-    def act(self, observations: Batch) -> npt.NDArray[Any]:
-        """The actions where all are valid."""
-        return self.choose(observations, np.ones((batches.size(observations), self.choices), dtype=bool))
-
-    def choose(self, observations: Batch, masks: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-        """`forward` on numpy arrays."""
-        with torch.inference_mode():
-            actions: npt.NDArray[Any] = self(batches.tensors(observations), torch.as_tensor(masks)).numpy()
-        return actions
-
-    def differences_with(
-        self, observations: Batch, masks: npt.NDArray[np.bool_], actions: npt.NDArray[Any]
-    ) -> npt.NDArray[np.bool_]:
-        """`differences`, with these masks."""
-        with torch.inference_mode():
-            scores = self.scores(batches.tensors(observations))
-            kept = torch.as_tensor(masks)
-            # Where an action is not valid its score says nothing of how finely the others must be told apart.
-            spread = scores.abs().amax(dim=1, keepdim=True)
-            return self._differing(torch.maximum(self.masked(scores, kept), -1e3 * (1 + spread)), actions)
+        self.choices: int = net.out_features * (2 if isinstance(self._space, spaces.MultiBinary) else 1)
 
 
 class Remembers(Protocol):
@@ -219,9 +231,7 @@ class Remembers(Protocol):
 
     memory: int
 
-    def remember(
-        self, observations: Batch, memory: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+    def remember(self, observations: Batch, memory: Floats) -> tuple[npt.NDArray[Any], Floats]:
         """The actions, and what is remembered afterwards."""
         ...
 
@@ -276,3 +286,13 @@ class _Preparation(torch.nn.Module):
             scaled = (observation.double() - self.mean) / torch.sqrt(self.variance + self.epsilon)
             observation = torch.clamp(scaled, -self._bound, self._bound).float()
         return observation
+
+
+def _noise_for(space: spaces.Space[Any]) -> Noise:
+    if isinstance(space, spaces.Box):
+        return "normal"
+    return "logistic" if isinstance(space, spaces.MultiBinary) else "gumbel"
+
+
+def _tensor(array: npt.NDArray[Any] | None) -> Tensor | None:
+    return None if array is None else torch.as_tensor(array)

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import onnxruntime  # type: ignore[import-untyped]
 from gymnasium import spaces
 
-from contract.policy import ACTION_OUTPUT, MASK_INPUT, STATE_INPUT, STATE_OUTPUT
+from contract.policy import ACTION_OUTPUT, MASK_INPUT, NOISE_INPUT, STATE_INPUT, STATE_OUTPUT
 from training_image.trainer import observations as batches
 from training_image.trainer.errors import TrainingError
-from training_image.trainer.graph import MaskedGraph, PolicyGraph, RecurrentGraph
+from training_image.trainer.graph import Floats, PolicyGraph
 from training_image.trainer.observations import Batch, input_dtype
 
 MIN_OBSERVATIONS = 10_000
@@ -25,32 +25,47 @@ class ServedPolicy:
     def __init__(self, onnx: bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # it warns that noise may be given, which is what it is for
         self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         besides = {n.name: n.shape[1] for n in self._session.get_inputs() if n.name in (STATE_INPUT, MASK_INPUT)}
         self.memory: int = besides.get(STATE_INPUT, 0)
         self.choices: int = besides.get(MASK_INPUT, 0)
 
+    def answer(
+        self,
+        observations: Batch,
+        *,
+        memory: Floats | None = None,
+        masks: npt.NDArray[np.bool_] | None = None,
+        noise: Floats | None = None,
+    ) -> tuple[npt.NDArray[Any], Floats | None]:
+        """What `PolicyGraph.answer` does."""
+        count = batches.size(observations)
+        given = batches.inputs(observations)
+        if self.memory:
+            given[STATE_INPUT] = np.zeros((count, self.memory), np.float32) if memory is None else memory
+        if self.choices:
+            given[MASK_INPUT] = np.ones((count, self.choices), bool) if masks is None else masks
+        if noise is not None:
+            given[NOISE_INPUT] = noise
+        outputs = [ACTION_OUTPUT, STATE_OUTPUT] if self.memory else [ACTION_OUTPUT]
+        actions, *remembered = self._session.run(outputs, given)
+        return np.asarray(actions), np.asarray(remembered[0]) if remembered else None
+
     def act(self, observations: Batch) -> npt.NDArray[Any]:
         """Actions for a batch of observations; of a policy with a memory, those at the beginning of an episode,
         and of one that is told the valid actions, those where all are."""
-        given = batches.inputs(observations)
-        for node in self._session.get_inputs()[len(given) :]:
-            shape = (batches.size(observations), node.shape[1])
-            given[node.name] = np.ones(shape, dtype=bool) if node.name == MASK_INPUT else np.zeros(shape, np.float32)
-        return np.asarray(self._session.run([ACTION_OUTPUT], given)[0])
+        return self.answer(observations)[0]
 
     def choose(self, observations: Batch, masks: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
         """Actions of a policy that is told the valid ones."""
-        return np.asarray(self._session.run([ACTION_OUTPUT], batches.inputs(observations) | {MASK_INPUT: masks})[0])
+        return self.answer(observations, masks=masks)[0]
 
-    def remember(
-        self, observations: Batch, memory: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+    def remember(self, observations: Batch, memory: Floats) -> tuple[npt.NDArray[Any], Floats]:
         """Actions, and what is remembered afterwards, of a policy with a memory."""
-        actions, remembered = self._session.run(
-            [ACTION_OUTPUT, STATE_OUTPUT], batches.inputs(observations) | {STATE_INPUT: memory}
-        )
-        return np.asarray(actions), np.asarray(remembered)
+        actions, remembered = self.answer(observations, memory=memory)
+        assert remembered is not None
+        return actions, remembered
 
 
 def prove_equal(served: ServedPolicy, graph: PolicyGraph, space: spaces.Space[Any], recorded: Batch) -> int:
@@ -81,29 +96,41 @@ def prove_equal(served: ServedPolicy, graph: PolicyGraph, space: spaces.Space[An
 def _compare(
     served: ServedPolicy, graph: PolicyGraph, observations: Batch
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """The served actions, and which of them are not the trained policy's."""
-    if isinstance(graph, RecurrentGraph):
-        return _compare_with_memory(served, graph, observations)
-    if isinstance(graph, MaskedGraph):
-        masks = np.random.default_rng(0).random((batches.size(observations), graph.choices)) < 0.5
-        masks[np.arange(len(masks)), np.arange(len(masks)) % graph.choices] = True
-        actions = served.choose(observations, masks)
-        return actions, graph.differences_with(observations, masks, actions)
-    actions = served.act(observations)
-    return actions, graph.differences(observations, actions)
+    """The served actions, and which of them are not the trained policy's; also with a memory of several steps, with
+    masks, and where the policy may draw, those that it draws."""
+    generator, count = np.random.default_rng(0), batches.size(observations)
+    given: dict[str, Any] = {}
+    if graph.choices:
+        given["masks"] = some_masks(graph.choices, count)
+    if graph.memory:
+        memory = np.zeros((count, graph.memory), dtype=np.float32)
+        for step in range(3):
+            _, memory = graph.remember(batches.each(partial(np.roll, shift=step + 1, axis=0), observations), memory)
+        given["memory"] = memory
+    actions, remembered = served.answer(observations, **given)
+    differs = graph.differences(observations, actions, **given)
+    if graph.memory:
+        _, expected = graph.answer(observations, **given)
+        assert remembered is not None
+        assert expected is not None
+        differs |= ~np.isclose(remembered, expected, rtol=1e-4, atol=1e-4).all(axis=1)
+    if graph.noise:
+        draw: dict[str, Any] = {
+            "normal": generator.standard_normal,
+            "gumbel": generator.gumbel,
+            "logistic": generator.logistic,
+        }
+        given["noise"] = draw[graph.noise](size=(count, graph.noise_size)).astype(np.float32)
+        drawn, _ = served.answer(observations, **given)
+        differs |= graph.differences(observations, drawn, **given)
+    return actions, differs
 
 
-def _compare_with_memory(
-    served: ServedPolicy, graph: RecurrentGraph, observations: Batch
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """The served actions with memories of several steps, and which of them, or of the memories, differ."""
-    memory = np.zeros((batches.size(observations), graph.memory), dtype=np.float32)
-    for step in range(3):
-        _, memory = graph.remember(batches.each(partial(np.roll, shift=step + 1, axis=0), observations), memory)
-    actions, remembered = served.remember(observations, memory)
-    _, expected = graph.remember(observations, memory)
-    forgets = ~np.isclose(remembered, expected, rtol=1e-4, atol=1e-4).all(axis=1)
-    return actions, graph.differences_with(observations, memory, actions) | forgets
+def some_masks(choices: int, count: int) -> npt.NDArray[np.bool_]:
+    """Masks with about half of the choices valid, and one at least in each; the same ones each time."""
+    masks = np.random.default_rng(0).random((count, choices)) < 0.5
+    masks[np.arange(count), np.arange(count) % choices] = True
+    return masks
 
 
 def extreme_observations(space: spaces.Space[Any], recorded: Batch) -> Batch:

@@ -27,7 +27,7 @@ from contract.layout import (
 from contract.policy import GOLDEN_DOCUMENT, POLICY_DOCUMENT, POLICY_GRAPH, Golden, ObservationSpace, Policy, Space
 from contract.run import ResolvedRun
 from contract.verdict import Comparison, Verdict
-from training_image.trainer import archive, judging, model
+from training_image.trainer import archive, input_statistics, judging, model
 from training_image.trainer import observations as batches
 from training_image.trainer.champion import Champion, Incomparable
 from training_image.trainer.champion import find as find_champion
@@ -36,7 +36,7 @@ from training_image.trainer.evaluation import HELD_OUT_SEEDS, Episodes, play
 from training_image.trainer.export import to_onnx
 from training_image.trainer.model import TrainedPolicy
 from training_image.trainer.reporting import Reporter
-from training_image.trainer.served import ServedPolicy, prove_equal
+from training_image.trainer.served import ServedPolicy, prove_equal, some_masks
 from training_image.trainer.storage import Storage
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def validate(run: ResolvedRun, storage: Storage, reporter: Reporter) -> Verdict:
         across=judging.across_seeds([choosing[name].returns for name in means], rules.confidence) if means else None,
     )
     golden = _json(_golden(chosen.served, episodes))
-    document = _json(_policy(run, chosen.policy, verdict))
+    document = _json(_policy(run, chosen.policy, verdict, episodes))
     packed = {POLICY_GRAPH: chosen.onnx, POLICY_DOCUMENT: document, GOLDEN_DOCUMENT: golden}
     storage.write(MODEL_ARCHIVE, archive.pack(packed))
     storage.write(GOLDEN, golden)
@@ -217,10 +217,15 @@ def _golden(served: ServedPolicy, episodes: Episodes) -> Golden:
     last = batches.size(episodes.observations) - 1
     chosen = np.linspace(0, last, GOLDEN_OBSERVATIONS).round().astype(int)
     observations = batches.take(episodes.observations, chosen)
-    return Golden(observations=batches.rows(observations), actions=served.act(observations).tolist())
+    masks = some_masks(served.choices, GOLDEN_OBSERVATIONS) if served.choices else None
+    actions, _ = served.answer(observations, masks=masks)
+    golden = Golden(observations=batches.rows(observations), actions=actions.tolist())
+    if masks is not None:
+        golden["action_masks"] = masks.tolist()
+    return golden
 
 
-def _policy(run: ResolvedRun, policy: TrainedPolicy, verdict: Verdict) -> Policy:
+def _policy(run: ResolvedRun, policy: TrainedPolicy, verdict: Verdict, episodes: Episodes) -> Policy:
     document = policy.document
     return Policy(
         format=1,
@@ -231,6 +236,8 @@ def _policy(run: ResolvedRun, policy: TrainedPolicy, verdict: Verdict) -> Policy
         action_space=document["action_space"],
         versions=document["versions"],
         verdict=verdict.model_dump(),
+        noise=policy.graph.noise,
+        statistics=input_statistics.describe(episodes.observations),
     )
 
 

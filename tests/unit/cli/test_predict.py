@@ -15,6 +15,16 @@ def test_the_action_is_printed(aws: FakeAws, rlpipe: Callable[..., Said]) -> Non
     assert rlpipe("predict", "carts", "--observation", "[0]", "--json").document == {"action": 1}
 
 
+def test_what_a_policy_needs_besides_is_sent_and_its_state_told(aws: FakeAws, rlpipe: Callable[..., Said]) -> None:
+    aws.endpoints["carts"] = lambda body: {"action": body["action_mask"].index(True), "state": body["state"] + "!"}
+    more = ("--action-mask", "[false, true]", "--state", "abc")
+    said = rlpipe("predict", "carts", "--observation", "[0]", *more)
+    assert said.stdout == "1\n"
+    assert "--state abc!" in said.stderr
+    said = rlpipe("predict", "carts", "--observation", "[0]", "--action-mask", "[false")
+    assert (said.exit_code, "--action-mask is not JSON" in said.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("observation", ["[0, 0", "[NaN]", "", "[Infinity, 0]"])
 def test_what_is_not_json_is_refused_here(aws: FakeAws, rlpipe: Callable[..., Said], observation: str) -> None:
     said = rlpipe("predict", "carts", "--observation", observation)

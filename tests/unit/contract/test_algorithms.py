@@ -30,12 +30,10 @@ def test_one_that_cannot_is_refused_with_those_that_can(environment: str, algori
 
 
 @pytest.mark.parametrize(("environment", "algorithm"), [("CartPole-v1", "recurrent-ppo"), ("Taxi-v4", "maskable-ppo")])
-def test_a_policy_that_needs_more_than_an_observation_is_not_deployed(environment: str, algorithm: str) -> None:
-    text = refusal(environment, algorithm)
-    assert text.startswith("deploy.target: none")
-    assert "ppo" in text
+def test_a_policy_that_needs_more_than_an_observation_may_be_deployed(environment: str, algorithm: str) -> None:
     document = f"environment: {{id: {environment}}}\nalgorithm: {{name: {algorithm}}}\n"
-    RunSpecification.parse(document + "validation: {min_return: 0}\ndeploy: {target: none}")
+    parsed = RunSpecification.parse(document + "validation: {min_return: 0}")
+    assert parsed.deploy.target == "sagemaker"
 
 
 def test_every_algorithm_has_an_environment_of_the_catalogue() -> None:

@@ -104,7 +104,7 @@ def test_the_median_of_single_observations_must_be_quick(
 
     monkeypatch.setattr(smoke_test, "_ask", ask)
     monkeypatch.setattr(smoke_test.time, "perf_counter", lambda: now)
-    answer = smoke_test._time("cartpole", [[0.0], [1.0]], 250, "all actions")
+    answer = smoke_test._time("cartpole", [{"observation": [0.0]}, {"observation": [1.0]}], 250, "all actions")
     assert answer["passed"] is passes
     assert len(asked) == smoke_test.TIMED
     assert asked[:3] == [[0.0], [1.0], [0.0]]
@@ -122,5 +122,27 @@ def test_timing_a_policy_that_crawls_does_not_take_for_ever(monkeypatch: pytest.
 
     monkeypatch.setattr(smoke_test, "_ask", ask)
     monkeypatch.setattr(smoke_test.time, "perf_counter", lambda: now)
-    answer = smoke_test._time("cartpole", [[0.0]], 250, "all actions")
+    answer = smoke_test._time("cartpole", [{"observation": [0.0]}], 250, "all actions")
     assert (answer["passed"], "median of 2" in answer["reason"]) == (False, True)
+
+
+def test_a_policy_that_is_told_the_valid_actions_is_told_those_of_validation(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
+    monkeypatch.setattr(smoke_test, "TIMED", 2)
+    golden = {"observations": [[0.0], [1.0]], "actions": [1, 0], "action_masks": [[False, True], [True, True]]}
+    stub(smoke_test._s3).add_response("get_object", body(json.dumps(golden).encode()))
+    runtime = stub(smoke_test._runtime)
+    asked = {"EndpointName": "cartpole", "ContentType": "application/json", "Accept": "application/json"}
+    together = {"observations": golden["observations"], "action_masks": golden["action_masks"]}
+    alone = [
+        {"observation": observation, "action_mask": mask}
+        for observation, mask in zip(golden["observations"], golden["action_masks"], strict=True)
+    ]
+    for request, answer in ((together, {"actions": [1, 0]}), *((one, {"action": 0}) for one in alone)):
+        runtime.add_response(
+            "invoke_endpoint", body(json.dumps(answer).encode()), asked | {"Body": json.dumps(request)}
+        )
+    assert smoke_test.handler(EVENT, None)["passed"] is True
+    runtime.assert_no_pending_responses()

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from scipy import stats
 
 from contract.algorithms import ALGORITHMS
 from contract.outcomes import ExitCode
 from contract.run import EnvironmentSection
 from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, fingerprint, run, small_plan
 from training_image.trainer import model, replay
+from training_image.trainer import observations as batches
 from training_image.trainer.evaluation import play
 from training_image.trainer.export import to_onnx
 from training_image.trainer.served import MIN_OBSERVATIONS, ServedPolicy, prove_equal
@@ -106,3 +109,43 @@ def test_the_exported_policy_acts_as_the_model_predicts(tmp_path: Path) -> None:
         expected, _ = built.predict(observations, deterministic=True)
         np.testing.assert_array_equal(graph_of(built.policy, None, built.observation_space).act(observations), expected)
         assert set(expected) == {0, 1}
+
+
+def test_drawn_actions_are_those_of_the_policys_own_distribution(trained: tuple[Any, Path]) -> None:
+    """The same observation again and again: what the exported policy draws, and what Stable-Baselines3 does."""
+    plan, folder = trained
+    graph = model.read(LocalStorage(folder / "model")).graph
+    space = model.read(LocalStorage(folder / "model")).observation_space
+    served = ServedPolicy(to_onnx(graph, space))
+    if graph.noise is None:
+        assert plan.specification.algorithm.name in {"dqn", "qrdqn", "td3", "q-learning"}
+        return
+    count = 3000
+    space.seed(3)
+    observations = np.stack([space.sample()] * count).astype(batches.input_dtype(space))
+    generator = np.random.default_rng(1)
+    draw: dict[str, Any] = {"normal": generator.standard_normal, "gumbel": generator.gumbel}
+    noise = draw[graph.noise](size=(count, graph.noise_size)).astype(np.float32)
+    ours, _ = served.answer(observations, noise=noise)
+    theirs = _drawn_by_stable_baselines3(graph, observations)
+    assert ours.shape == theirs.shape
+    assert len(np.unique(ours, axis=0)) > 1
+    if ours.dtype.kind == "f":
+        for own, its in zip(ours.reshape(count, -1).T, theirs.reshape(count, -1).T, strict=True):
+            assert stats.ks_2samp(own, its).pvalue > 1e-4
+    else:
+        choices = int(max(ours.max(), theirs.max())) + 1
+        own, its = (np.bincount(actions, minlength=choices) / count for actions in (ours, theirs))
+        assert np.abs(own - its).max() < 4 * np.sqrt(0.5 / count)
+    np.testing.assert_array_equal(served.answer(observations, noise=0 * noise)[0], served.act(observations))
+
+
+def _drawn_by_stable_baselines3(graph: Any, observations: Any) -> Any:
+    policy = graph._policy
+    torch.manual_seed(0)
+    if getattr(policy, "use_sde", False):
+        policy.reset_noise(len(observations))
+    elif getattr(getattr(policy, "actor", None), "use_sde", False):
+        policy.actor.reset_noise(len(observations))
+    prepared = graph.prepared(torch.as_tensor(observations)).numpy()
+    return policy.predict(prepared, deterministic=False)[0]

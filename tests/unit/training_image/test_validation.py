@@ -13,7 +13,7 @@ import pytest
 from contract.episodes import EpisodesDocument
 from contract.events import decode
 from contract.outcomes import ExitCode
-from contract.policy import Golden
+from contract.policy import Golden, Policy
 from contract.run import EnvironmentSection
 from contract.verdict import Verdict
 from tests.unit.training_image.helpers import SMALL, Recorder, write_run
@@ -81,6 +81,20 @@ def test_the_archive_holds_policy_document_and_golden_at_its_top(validated: Path
     assert document["verdict"] == read_verdict(validated).model_dump(mode="json")
 
 
+def test_the_policy_document_knows_how_observations_were_distributed(validated: Path) -> None:
+    with tarfile.open(validated / "model.tar.gz") as archive:
+        document: Policy = json.load(archive.extractfile("policy.json"))  # type: ignore[arg-type]
+    assert document["noise"] == "gumbel"
+    found = document["statistics"]["observation"]
+    assert found["count"] > 1000
+    assert [len(found[key]) for key in ("mean", "std", "edges", "shares")] == [4] * 4  # type: ignore[literal-required]
+    for edges, shares in zip(found["edges"], found["shares"], strict=True):
+        assert edges == sorted(set(edges))
+        assert len(shares) == len(edges) + 1
+        assert sum(shares) == pytest.approx(1)
+        assert max(shares) < 0.2, "deciles of numbers that are never the same"
+
+
 def test_golden_actions_are_what_the_packed_policy_does(validated: Path) -> None:
     golden: Golden = json.loads((validated / "validation" / "golden.json").read_text())
     assert len(golden["observations"]) == 32
@@ -130,8 +144,9 @@ def test_an_export_that_acts_differently_fails_the_run(
     validated: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     class Inverted(ServedPolicy):
-        def act(self, observations: Any) -> Any:
-            return 1 - super().act(observations)
+        def answer(self, observations: Any, **besides: Any) -> Any:
+            actions, memory = super().answer(observations, **besides)
+            return 1 - actions, memory
 
     monkeypatch.setattr(validation, "ServedPolicy", Inverted)
     before = (validated / "model.tar.gz").read_bytes()
