@@ -68,6 +68,7 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         state_machine=pipeline.state_machine,
         finish_function=pipeline.finish_function,
         alert_function=alerts.alert_function,
+        run_table=runs.table,
     )
     MonitoringStack(
         app,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 STAGES = {
     "Prepare": ("Prepare", "IsValid", "Invalid"),
+    "Prepare data": ("PrepareData", "EnterTraining"),
     "Train": ("Train", "TrainSeed", "SeedNotTrained", "IsTrained"),
     "Pause": ("Pause", "GiveUpPause"),
     "Validate": ("EnterValidating", "Validate", "ReadVerdict", "IsGoodEnough"),
@@ -53,7 +54,7 @@ BETWEEN = (
 """States that belong to no stage: they begin and end every run, or ask what becomes of it."""
 
 _STAGE_OF = {state: stage for stage, states in STAGES.items() for state in states}
-_ONLY_WHEN_ENTERED = ("Pause", "Approve", "Shadow", "Roll back")
+_ONLY_WHEN_ENTERED = ("Prepare data", "Pause", "Approve", "Shadow", "Roll back")
 
 
 @dataclass(frozen=True, kw_only=True)

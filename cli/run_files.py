@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from cli.errors import CliError
-from contract.layout import RUN_FILE, experiment_of
+from contract.layout import DATA_FOLDER, RUN_FILE, experiment_of
 from contract.outcomes import ExitCode
+from contract.run import RunSpecification, data_files
 
 
 def locate(path: Path) -> Path:
@@ -21,6 +22,35 @@ def locate(path: Path) -> Path:
             exit_code=ExitCode.USAGE,
         )
     return file
+
+
+def data_beside(file: Path, specification: RunSpecification) -> list[str]:
+    """The data that a run file names and that lie beside it here, relative to it; the marker, which says that they are
+    complete, comes last.
+
+    Raises:
+        CliError: it names some, and there are none.
+    """
+    data = specification.data
+    if data is None:
+        return []
+    folder = file.parent
+    names = [str(path.relative_to(folder)) for path in (folder / DATA_FOLDER).rglob("*") if path.is_file()]
+    found = data_files(data, names)
+    if not found:
+        raise CliError(
+            f"{file} learns from {data.files}, and there is no such file beside it",
+            next_step=f"put the data into {folder / DATA_FOLDER}, or correct data.files",
+            exit_code=ExitCode.USAGE,
+        )
+    marker = f"{DATA_FOLDER}/{data.marker}"
+    if data.marker and marker not in names:
+        raise CliError(
+            f"{file} waits for {marker}, which is not there",
+            next_step=f"create it when the data are complete: touch {folder / marker}",
+            exit_code=ExitCode.USAGE,
+        )
+    return [*found, marker] if data.marker else found
 
 
 def key_for(file: Path, experiment: str | None) -> str:

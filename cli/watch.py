@@ -96,7 +96,8 @@ class Observer:
         events = history.read(self._deployment, run)
         stages = history.stages(events, run)
         entered = {stage.name for stage in stages if stage.started is not None}
-        jobs = self._jobs() if "Train" in entered else []
+        works = not entered.isdisjoint(("Prepare data", "Train"))
+        jobs = self._jobs() if works else []
         lines = self._logs.read(jobs)
         self._progress.read(lines)
         return Snapshot(
@@ -106,7 +107,7 @@ class Observer:
             jobs=jobs,
             progress=self._progress,
             new_lines=lines,
-            specification=self._document(self._layout.specification) if "Train" in entered else None,
+            specification=self._document(self._layout.specification) if works else None,
             verdict=self._document(self._layout.verdict) if "Register" in entered or run.is_over else None,
             ending=self._document(self._layout.outcome) if run.is_over else None,
         )

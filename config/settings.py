@@ -160,6 +160,7 @@ class JobsSettings(_Section):
     train_cpu: JobSettings
     train_gpu: GpuJobSettings
     validation: JobSettings
+    preparation: JobSettings
 
 
 class ServerlessSettings(_Section):
@@ -343,6 +344,12 @@ class StorageSettings(_Section):
     captured_days: int = Field(
         default=30, ge=1, le=3650, description="Days that captured requests are kept (`deploy.drift`, `deploy.shadow`)."
     )
+    data_quiet_seconds: int = Field(
+        default=60,
+        ge=1,
+        le=900,
+        description="Seconds without a new file in an experiment's `data/` after which those that came start a run.",
+    )
     access_log_days: int = Field(default=90, ge=1, le=3650, description="Days that access logs are kept.")
     checkpoint_days: int = Field(
         default=100,
@@ -428,6 +435,7 @@ class Settings(_Section):
             ("train_cpu", jobs.train_cpu, compute.cpu, CPU_INSTANCES),
             ("train_gpu", jobs.train_gpu, compute.gpu, {**GPU_INSTANCES, **VOLTA_INSTANCES}),
             ("validation", jobs.validation, compute.cpu, CPU_INSTANCES),
+            ("preparation", jobs.preparation, compute.cpu, CPU_INSTANCES),
         ):
             _check_fit(f"jobs.{name}", job, pool.max_vcpus, {type_: known[type_] for type_ in pool.instance_types})
         return self

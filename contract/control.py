@@ -38,6 +38,7 @@ _MEANINGS = {
 class Phase(StrEnum):
     """Where a run is. One that is over has the name of its outcome instead."""
 
+    PREPARING = "PREPARING"
     TRAINING = "TRAINING"
     VALIDATING = "VALIDATING"
     PAUSED = "PAUSED"
@@ -52,6 +53,7 @@ _WORKING = frozenset({Command.PAUSE, Command.STOP})
 _LAST_WORD = frozenset({Command.STOP})
 
 COMMANDS: dict[tuple[State, Command | None], frozenset[Command]] = {
+    (Phase.PREPARING, None): _LAST_WORD,
     (Phase.TRAINING, None): _WORKING,
     (Phase.TRAINING, Command.PAUSE): _LAST_WORD,
     (Phase.VALIDATING, None): _WORKING,
@@ -66,6 +68,7 @@ COMMANDS: dict[tuple[State, Command | None], frozenset[Command]] = {
 finished once it is begun, since half of one serves nobody."""
 
 STEPS: dict[State, frozenset[State]] = {
+    Phase.PREPARING: frozenset({Phase.TRAINING, Outcome.REJECTED}),
     Phase.TRAINING: frozenset({Phase.VALIDATING, Phase.PAUSED, Outcome.LIMIT}),
     Phase.VALIDATING: frozenset(
         {Phase.AWAITING_APPROVAL, Phase.DEPLOYING, Phase.PAUSED, Outcome.SUCCEEDED, Outcome.REJECTED}
@@ -74,7 +77,7 @@ STEPS: dict[State, frozenset[State]] = {
     Phase.AWAITING_APPROVAL: frozenset({Phase.DEPLOYING, Outcome.REJECTED}),
     # A policy that was in the shadow is approved afterwards.
     Phase.DEPLOYING: frozenset({Phase.AWAITING_APPROVAL, Outcome.SUCCEEDED, Outcome.ROLLED_BACK}),
-    Outcome.FAILED: frozenset({Phase.TRAINING, Phase.VALIDATING, Phase.DEPLOYING}),
+    Outcome.FAILED: frozenset({Phase.PREPARING, Phase.TRAINING, Phase.VALIDATING, Phase.DEPLOYING}),
     Outcome.ROLLED_BACK: frozenset({Phase.DEPLOYING}),
 }
 """Where the pipeline may take a run from each state, besides `ANYWHERE`. Of two ends a run goes on when it is resumed;

@@ -32,13 +32,25 @@ def experiment_of(key: str) -> str:
     return name[: MAX_NAME - _DIGEST - 1].rstrip("-") or "default"
 
 
-def run_id_of(bucket: str, key: str, version_id: str) -> str:
+def run_id_of(bucket: str, key: str, version_id: str, *, run_file: str | None = None) -> str:
     """The run that one version of one input object starts, whatever number of times its event arrives.
 
     It is the execution's name, so Step Functions itself refuses a second start.
+
+    :param run_file: the key of the experiment's run file, where the object is not that itself but data beside it.
     """
     digest = hashlib.sha256("\0".join((bucket, key, version_id)).encode()).hexdigest()
-    return f"{experiment_of(key)}-{digest[:_DIGEST]}"
+    return f"{experiment_of(run_file or key)}-{digest[:_DIGEST]}"
+
+
+def run_files_beside(key: str) -> list[str]:
+    """The keys that the run file may have to which a data object belongs, the nearest first.
+
+    `a/data/b/data/c.csv` may belong to `a/data/b/run.yaml` or to `a/run.yaml`.
+    """
+    parts = key.split("/")
+    folders = [parts[:index] for index in range(len(parts) - 1) if parts[index] == DATA_FOLDER]
+    return ["/".join([*folder, RUN_FILE]) for folder in reversed(folders)]
 
 
 def experiment_of_run(run_id: str) -> str:

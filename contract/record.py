@@ -110,13 +110,14 @@ def new_record(
     price_per_hour: float,
     artifacts: str,
     endpoint_monthly_usd: float = 0,
+    phase: Phase = Phase.TRAINING,
 ) -> dict[str, Any]:
-    """The record of a run that is about to train, as plain values."""
+    """The record of a run that is about to train, or to prepare its data, as plain values."""
     return {
         "run_id": run_id,
         "kind": KIND,
         "experiment": experiment,
-        "state": str(Phase.TRAINING),
+        "state": str(phase),
         "submitted_at": submitted_at,
         "updated_at": submitted_at,
         "endpoint": endpoint,
@@ -128,7 +129,7 @@ def new_record(
         "jobs": {},
         "progress": {},
         "version": 1,
-        "history": [{"at": submitted_at, "by": "pipeline", "state": str(Phase.TRAINING)}],
+        "history": [{"at": submitted_at, "by": "pipeline", "state": str(phase)}],
     }
 
 

@@ -353,6 +353,11 @@ def data_files(data: DataSection, names: Iterable[str]) -> list[str]:
     )
 
 
+def awaits(data: DataSection, name: str) -> bool:
+    """Whether this file, named relative to the run file, is one whose arrival starts a run."""
+    return name == f"{DATA_FOLDER}/{data.marker}" if data.marker else data_files(data, [name]) == [name]
+
+
 _GLOB = re.compile(r"(\*\*|\*)")
 
 

@@ -96,7 +96,7 @@ class ContainerProcess(LocalProcess):
     def signal(self, number: int) -> None:
         """Signal the container; nothing happens when it is gone."""
         if number == signal.SIGKILL:
-            subprocess.run([self._client, "rm", "--force", self._name], capture_output=True, check=False)
+            subprocess.run([self._client, "rm", "--force", "--volumes", self._name], capture_output=True, check=False)
         super().signal(number)
 
     def listens(self, port: int) -> bool:
@@ -123,6 +123,10 @@ def job_options(container: Mapping[str, Any], *, has_gpus: bool) -> list[str]:
     for tmpfs in linux.get("tmpfs", []):
         mounted = ",".join([f"size={tmpfs['size']}m", *tmpfs.get("mountOptions", [])])
         options += ["--tmpfs", f"{tmpfs['containerPath']}:{mounted}"]
+    hosts = {one["name"] for one in container.get("volumes", []) if (one.get("host") or {}).get("sourcePath")}
+    for mount in container.get("mountPoints", []):
+        if mount["sourceVolume"] not in hosts:  # the container's own, and gone with it
+            options += ["--volume", mount["containerPath"]]
     if container.get("readonlyRootFilesystem"):
         options.append("--read-only")
     if container.get("user"):
@@ -138,4 +142,4 @@ def remove_all(client: str, marker: str) -> None:
         found = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
         if not found:
             return
-        subprocess.run([client, "rm", "--force", *found], capture_output=True, check=False)
+        subprocess.run([client, "rm", "--force", "--volumes", *found], capture_output=True, check=False)

@@ -14,6 +14,7 @@ import logging
 import queue
 import sys
 import threading
+import time
 import types
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -108,7 +109,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_route_async_failure",
         "invoke_async_with_retry",
     ),
-    "services.s3": ("_fire_s3_event",),
+    "services.s3": ("_fire_s3_event", "_fire_s3_event_async"),
     "services.sns": ("_error", "_p", "_publish", "_topic_by_arn_any_scope"),
     "services.sqs": ("_queue_by_arn", "_queues", "_refresh_counts"),
     "services.sts": ("register_session",),
@@ -326,13 +327,23 @@ def deliver_events() -> None:
 
 
 def name_versions_in_events() -> None:
-    """Give S3's events on EventBridge the `version-id` that they carry for objects of a versioned bucket.
+    """Give S3's events on EventBridge the `version-id` that they carry for objects of a versioned bucket, and the time
+    at which the object was complete, not that at which a busy machine came to tell of it.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
     """
     version: contextvars.ContextVar[str | None] = contextvars.ContextVar("version", default=None)
+    complete: contextvars.ContextVar[str | None] = contextvars.ContextVar("complete", default=None)
     fire = private("services.s3", "_fire_s3_event")
+    fire_later = private("services.s3", "_fire_s3_event_async")
     dispatch = private("services.eventbridge", "_dispatch_event")
+
+    def fire_later_with_time(*args: Any, **kwargs: Any) -> None:
+        token = complete.set(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        try:
+            fire_later(*args, **kwargs)  # in a thread, with a copy of this context
+        finally:
+            complete.reset(token)
 
     def fire_with_version(*args: Any, **kwargs: Any) -> None:
         token = version.set(kwargs.get("version_id"))
@@ -345,9 +356,10 @@ def name_versions_in_events() -> None:
         if event.get("Source") == "aws.s3" and version.get():
             detail = json.loads(event["Detail"])
             detail["object"]["version-id"] = version.get()
-            event = {**event, "Detail": json.dumps(detail)}
+            event = {**event, "Detail": json.dumps(detail), "Time": complete.get() or event["Time"]}
         return dispatch(event, *args, **kwargs)
 
+    replace("services.s3", "_fire_s3_event_async", fire_later_with_time)
     replace("services.s3", "_fire_s3_event", fire_with_version)
     replace("services.eventbridge", "_dispatch_event", dispatch_with_version)
 

@@ -3,18 +3,25 @@
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from config.settings import Settings
-from contract.layout import RUN_FILE
+from contract.layout import DATA_FOLDER, RUN_FILE
 from stacks.constructs.alarms import Alarms
 from stacks.constructs.base import RoomStack, dead_letters
 from stacks.constructs.function import Function
+
+_DATA_TIMEOUT = 30
+"""Seconds of the function that hears of data."""
 
 
 class EventsStack(RoomStack):
@@ -30,6 +37,7 @@ class EventsStack(RoomStack):
         state_machine: sfn.IStateMachine,
         finish_function: lambda_.IFunction,
         alert_function: lambda_.IFunction,
+        run_table: dynamodb.ITable,
     ) -> None:
         super().__init__(scope, "events", settings=settings, description="What starts runs and sees them ended.")
         self._dead_letters = dead_letters(self, "DeadLetters")
@@ -62,6 +70,20 @@ class EventsStack(RoomStack):
         )
         events.Rule(
             self,
+            "DataDropped",
+            description="A file was written below a folder data/ of the input bucket.",
+            event_pattern=events.EventPattern(
+                source=["aws.s3"],
+                detail_type=["Object Created"],
+                detail={
+                    "bucket": {"name": [input_bucket.bucket_name]},
+                    "object": {"key": [{"prefix": f"{DATA_FOLDER}/"}, {"wildcard": f"*/{DATA_FOLDER}/*"}]},
+                },
+            ),
+            targets=[self._target(self._data_arrived(settings, function_code, input_bucket, state_machine, run_table))],
+        )
+        events.Rule(
+            self,
             "ExecutionEndedFromOutside",
             description="An execution was aborted, timed out or broke, so its own last step may never have run.",
             event_pattern=events.EventPattern(
@@ -74,6 +96,50 @@ class EventsStack(RoomStack):
             ),
             targets=[self._target(finish_function)],
         )
+
+    def _data_arrived(
+        self,
+        settings: Settings,
+        code: Path,
+        input_bucket: s3.IBucket,
+        state_machine: sfn.IStateMachine,
+        run_table: dynamodb.ITable,
+    ) -> Function:
+        waiting = sqs.Queue(
+            self,
+            "WaitingData",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+            visibility_timeout=cdk.Duration.seconds(6 * _DATA_TIMEOUT),
+            retention_period=cdk.Duration.days(14),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self._dead_letters, max_receive_count=5),
+        )
+        function = Function(
+            self,
+            "DataArrived",
+            name="data_arrived",
+            code=code,
+            settings=settings,
+            environment={
+                "STATE_MACHINE_ARN": state_machine.state_machine_arn,
+                "RUN_TABLE": run_table.table_name,
+                "QUEUE_URL": waiting.queue_url,
+                "QUIET_SECONDS": str(settings.storage.data_quiet_seconds),
+            },
+            timeout=_DATA_TIMEOUT,
+            dead_letters=self._dead_letters,
+        )
+        function.add_event_source(sources.SqsEventSource(waiting, batch_size=10, report_batch_item_failures=True))
+        state_machine.grant_start_execution(function)
+        for actions, resource in (
+            (["s3:GetObject"], input_bucket.arn_for_objects(f"*{RUN_FILE}")),
+            (["s3:ListBucket"], input_bucket.bucket_arn),  # else a run file that is not there reads as denied
+            (["dynamodb:GetItem", "dynamodb:UpdateItem"], run_table.table_arn),
+            (["sqs:SendMessage"], waiting.queue_arn),
+        ):
+            function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+        return function
 
     def _target(self, function: lambda_.IFunction) -> targets.LambdaFunction:
         return targets.LambdaFunction(

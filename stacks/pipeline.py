@@ -56,7 +56,7 @@ class PipelineStack(RoomStack):
         super().__init__(scope, "pipeline", settings=settings, description="From a run file to an answering policy.")
         self._settings, self._code = settings, function_code
         self._input, self._artifacts, self._runs = input_bucket, artifacts_bucket, run_table
-        jobs = Jobs(self, "Jobs", settings=settings, artifacts_bucket=artifacts_bucket)
+        jobs = Jobs(self, "Jobs", settings=settings, artifacts_bucket=artifacts_bucket, input_bucket=input_bucket)
         prepare, smoke_test = self._prepare(), self._smoke_test()
         alarms = Alarms(self, settings=settings, action=alert_function)
         finish = self._finish(jobs, topic, alarms)
@@ -92,6 +92,7 @@ class PipelineStack(RoomStack):
                 "GpuSpotQueueArn": gpu.spot_queue.job_queue_arn,
                 "TrainCpuJobDefinitionArn": jobs.train_cpu.job_definition_arn,
                 "TrainGpuJobDefinitionArn": jobs.train_gpu.job_definition_arn,
+                "PrepareDataJobDefinitionArn": jobs.prepare_data.job_definition_arn,
                 "ValidateJobDefinitionArn": jobs.validate.job_definition_arn,
                 "ModelPackageGroupName": model_package_group_name,
                 "ServingImageUri": serving_image_uri,
@@ -148,6 +149,7 @@ class PipelineStack(RoomStack):
             timeout=60,
         )
         _allow(function, ["s3:GetObjectVersion"], self._input.arn_for_objects(f"*{RUN_FILE}"))
+        _allow(function, ["s3:ListBucketVersions"], self._input.bucket_arn)
         _allow(function, ["s3:PutObject"], self._input.arn_for_objects(f"*{RUN_FILE}{ERROR_SUFFIX}"))
         _allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
         _allow(function, ["dynamodb:UpdateItem"], self._runs.table_arn)
@@ -208,7 +210,7 @@ class PipelineStack(RoomStack):
         )
 
     def _grant_jobs(self, state_machine: sfn.StateMachine, jobs: Jobs, pools: list[Pool]) -> None:
-        definitions = [jobs.train_cpu, jobs.train_gpu, jobs.validate]
+        definitions = [jobs.train_cpu, jobs.train_gpu, jobs.validate, jobs.prepare_data]
         queues = [queue for pool in pools for queue in (pool.queue, pool.spot_queue)]
         _allow(
             state_machine,

@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Callable
 
 from contract.dataset import Dataset
 from contract.events import Ended
@@ -22,6 +23,7 @@ from contract.layout import DATASET, RUN_FILE
 from contract.outcomes import ExitCode
 from contract.run import RunFileError, RunSpecification, data_files
 from training_image.dataset import isolation
+from training_image.dataset.errors import RejectedError
 from training_image.dataset.inputs import described, fetch
 from training_image.trainer.command import guarded, leave
 from training_image.trainer.errors import UsageError
@@ -59,7 +61,7 @@ def _in_container(uri: str) -> int:
         run = read_run(storage)
         if run.specification.data is None:
             raise UsageError(f"run {run.run_id} has no data")
-        with tempfile.TemporaryDirectory(dir=os.environ.get("RLPIPE_SCRATCH")) as scratch:
+        with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             dataset = isolation.prepare(
                 run.specification.data,
@@ -72,9 +74,7 @@ def _in_container(uri: str) -> int:
             _publish(folder / "output", storage.below(FOLDER))
         return dataset
 
-    exit_code, reason, dataset = guarded(work, reporter)
-    if dataset is not None:
-        exit_code, reason = _conclude(dataset, reporter)
+    exit_code, reason, _ = _guarded(work, reporter)
     reporter.report(Ended(event="ended", exit_code=exit_code, reason=reason))
     return exit_code
 
@@ -97,7 +97,7 @@ def _by_hand(options: argparse.Namespace) -> int:
         inputs = [described(name, experiment / name) for name in data_files(specification.data, names)]
         if not inputs:
             raise UsageError(f"data.files: nothing in {experiment} matches {specification.data.files}")
-        with tempfile.TemporaryDirectory(dir=os.environ.get("RLPIPE_SCRATCH")) as scratch:
+        with tempfile.TemporaryDirectory() as scratch:
             return isolation.prepare(
                 specification.data,
                 specification.environment,
@@ -107,9 +107,8 @@ def _by_hand(options: argparse.Namespace) -> int:
                 memory_bytes=_memory(),
             )
 
-    exit_code, reason, dataset = guarded(work, reporter)
+    exit_code, reason, dataset = _guarded(work, reporter)
     if dataset is not None:
-        exit_code, reason = _conclude(dataset, reporter)
         reporter.log(f"Written to {output}; {output / 'card.html'} shows what the data are.")
         if options.json:
             sys.stdout.write(dataset.model_dump_json() + "\n")
@@ -118,6 +117,25 @@ def _by_hand(options: argparse.Namespace) -> int:
         if options.json:
             sys.stdout.write(json.dumps({"exit_code": int(exit_code), "reason": reason}) + "\n")
     return exit_code
+
+
+def _guarded(work: Callable[[], Dataset], reporter: Reporter) -> tuple[ExitCode, str, Dataset | None]:
+    """Exit code, reason and dataset; of data that were rejected, the reason is why."""
+    rejected: list[str] = []
+
+    def work_or_reject() -> Dataset | None:
+        try:
+            return work()
+        except RejectedError as error:
+            rejected.append(f"The data were rejected: {error}.")
+            return None
+
+    exit_code, reason, dataset = guarded(work_or_reject, reporter)
+    if rejected:
+        return ExitCode.REJECTED, rejected[0], None
+    if dataset is not None:
+        exit_code, reason = _conclude(dataset, reporter)
+    return exit_code, reason, dataset
 
 
 def _conclude(dataset: Dataset, reporter: Reporter) -> tuple[ExitCode, str]:
@@ -129,7 +147,7 @@ def _conclude(dataset: Dataset, reporter: Reporter) -> tuple[ExitCode, str]:
     for file in dataset.files:
         if file.refused:
             reporter.log(f"{file.file}: {file.refused}")
-    for reason in dataset.reasons:
+    for reason in reversed(dataset.reasons):
         reporter.log(f"{reason.rows:>10,} rows: {reason.reason}")
         for example in reason.examples:
             reporter.log(f"             {example.file} row {example.row:,}: {example.values}")

@@ -12,8 +12,8 @@ from cli.deployment import Deployment, find
 from cli.documents import run_document
 from cli.errors import CliError
 from cli.reference import schema_document
-from cli.run_files import key_for, locate
-from contract.layout import experiment_of, run_id_of
+from cli.run_files import data_beside, key_for, locate
+from contract.layout import RUN_FILE, experiment_of, run_id_of
 from contract.outcomes import ExitCode
 from contract.run import RunFileError, RunSpecification
 
@@ -27,13 +27,15 @@ def submit(
     stage: Stage = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a run file and drop it into the input bucket, which starts a run."""
+    """Check a run file and drop it into the input bucket, after the data that it names; it starts a run."""
     file = locate(path)
     content = _read(file)
     specification = _checked(file, content, as_json=as_json)
+    data = data_beside(file, specification)
     key = key_for(file, experiment)
     deployment = find(stage)
     _tell_costs(deployment, specification)
+    _upload(deployment, file, key, data)
     submission = _drop(deployment, key, content)
     run_id = submission["run_id"]
     output.stderr.print(f"Dropped {file} at s3://{deployment.input_bucket}/{key}; it starts the run")
@@ -100,6 +102,14 @@ def _checked(file: Path, content: bytes, *, as_json: bool) -> RunSpecification:
         for problem in error.problems:
             output.stderr.print(f"- {problem}", markup=False)
         raise typer.Exit(ExitCode.USAGE) from error
+
+
+def _upload(deployment: Deployment, file: Path, key: str, data: list[str]) -> None:
+    """Put the data into the bucket before the run file, so that its run has them all."""
+    folder = key.removesuffix(RUN_FILE)
+    for number, name in enumerate(data, 1):
+        output.stderr.print(f"{number} of {len(data)}: {name}", markup=False)
+        deployment.s3.upload_file(str(file.parent / name), deployment.input_bucket, folder + name)
 
 
 def _drop(deployment: Deployment, key: str, content: bytes) -> dict[str, Any]:

@@ -237,7 +237,9 @@ def _without_trace(reason: str) -> str:
 def _with_last_words(reason: str, log_tail: list[str]) -> str:
     """Batch knows only that the container exited; the container itself said why."""
     said = [event["reason"] for line in log_tail if (event := decode(line)) is not None and event["event"] == "ended"]
-    return f"{reason} ({'; '.join(said)})" if said else reason
+    if not said:
+        return reason
+    return f"{reason} ({'; '.join(said)})" if reason else "; ".join(said)
 
 
 def _message(ending: Ending, outcome: Outcome, failed_jobs: list[dict[str, Any]]) -> Message:

@@ -7,11 +7,26 @@ from typing import Any
 import boto3
 
 from contract.catalogue import load_catalogue
+from contract.control import Phase
 from contract.cost import ServingPrices, monthly_usd
-from contract.layout import RunLayout, error_key
+from contract.layout import DATA_FOLDER, RUN_FILE, RunLayout, error_key
 from contract.record import new_record
-from contract.run import MAX_RUN_FILE_BYTES, ResolvedRun, RunFileError, RunSpecification, Source, resolve
+from contract.run import (
+    MAX_RUN_FILE_BYTES,
+    DataSection,
+    Input,
+    Problem,
+    ResolvedRun,
+    RunFileError,
+    RunSpecification,
+    Source,
+    data_files,
+    resolve,
+)
 from lambdas.items import to_item
+
+MAX_FILES = 10_000
+"""Files that a run learns from; run.json names each of them."""
 
 MAX_LINEAGE = 256
 """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelPackage.html"""
@@ -30,6 +45,7 @@ def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
     catalogue = load_catalogue()
     try:
         specification = RunSpecification.parse(_read(source), catalogue)
+        inputs = _inputs(source, specification.data) if specification.data else []
     except RunFileError as error:
         _s3.put_object(
             Bucket=source.bucket, Key=error_key(source.key), Body=_explain(source, error), ContentType="text/plain"
@@ -40,6 +56,7 @@ def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
         experiment=event["experiment"],
         source=source,
         specification=resolve(specification, experiment=event["experiment"], catalogue=catalogue),
+        inputs=inputs,
         submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"gymnasium": catalogue.gymnasium},
     )
@@ -62,6 +79,32 @@ def _read(source: Source) -> bytes:
     return content
 
 
+def _inputs(source: Source, data: DataSection) -> list[Input]:
+    """The newest versions of the files that the run learns from.
+
+    Raises:
+        RunFileError: there are none, or too many, or the marker is not there.
+    """
+    folder = source.key.removesuffix(RUN_FILE)
+    pages = _s3.get_paginator("list_object_versions").paginate(Bucket=source.bucket, Prefix=f"{folder}{DATA_FOLDER}/")
+    found = {
+        version["Key"].removeprefix(folder): version
+        for page in pages
+        for version in page.get("Versions", [])
+        if version["IsLatest"]
+    }
+    marker = f"{DATA_FOLDER}/{data.marker}"
+    if data.marker and marker not in found:
+        raise RunFileError(
+            [Problem(field="data.marker", given=data.marker, allowed=f"{marker} is not there yet; it starts the run")]
+        )
+    names = data_files(data, found)
+    if not 1 <= len(names) <= MAX_FILES:
+        allowed = f"1 to {MAX_FILES:,} files in {folder}{DATA_FOLDER}/; {len(names):,} match; new ones start a run"
+        raise RunFileError([Problem(field="data.files", given=data.files, allowed=allowed)])
+    return [Input(key=folder + name, version_id=found[name]["VersionId"], bytes=found[name]["Size"]) for name in names]
+
+
 def _begin_record(run: ResolvedRun, uri: str) -> None:
     """Put what is known of the run into the run table, where there is nothing yet.
 
@@ -79,6 +122,7 @@ def _begin_record(run: ResolvedRun, uri: str) -> None:
         price_per_hour=float(prices[specification.compute.accelerator]),
         artifacts=uri,
         endpoint_monthly_usd=_monthly_usd(run),
+        phase=Phase.PREPARING if run.inputs else Phase.TRAINING,
     )
     item = to_item(record)
     key = {"run_id": item.pop("run_id")}
@@ -121,6 +165,7 @@ def _pointers(run: ResolvedRun, layout: RunLayout, bucket: str) -> dict[str, Any
         # createModelPackage takes a client token of at most 36 characters.
         "token": run.run_id.rsplit("-", 1)[-1],
         "uri": uri,
+        "has_data": bool(run.inputs),
         "experiment": run.experiment,
         "lineage": _lineage(run, f"s3://{bucket}/{layout.specification}"),
         "verdict_key": layout.verdict,

@@ -9,18 +9,28 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from config.settings import JobSettings, Settings, gpus_of
+from contract.layout import DATA_FOLDER
 from contract.metrics import SECONDS_VARIABLE, STAGE_VARIABLE
 from contract.outcomes import ExitCode
 from stacks.constructs.base import log_group
 from stacks.constructs.image import image
 from stacks.constructs.kubernetes import pod_definition, pod_role, service_account
 
+SCRATCH = "/scratch"
+"""Of the training image, owned by its user."""
+
 
 class Jobs(Construct):
-    """One job definition for training on a CPU, one for training on a GPU and one for validation."""
+    """One job definition for training on a CPU, one for training on a GPU, one for validation and one for data."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: Settings, artifacts_bucket: s3.IBucket
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        artifacts_bucket: s3.IBucket,
+        input_bucket: s3.IBucket,
     ) -> None:
         super().__init__(scope, construct_id)
         self._metrics = {STAGE_VARIABLE: settings.stage, SECONDS_VARIABLE: str(settings.metrics.every_seconds)}
@@ -51,6 +61,16 @@ class Jobs(Construct):
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[artifacts_bucket.arn_for_objects("champions/*")])
         )
         self.validate = self._definition("Validate", settings.jobs.validation, validate, validate_role)
+        prepare = ["training_image/prepare_data.py", "--run", "Ref::run"]
+        prepare_role = self._role("PrepareDataRole", artifacts_bucket)
+        prepare_role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["s3:GetObjectVersion"], resources=[input_bucket.arn_for_objects(f"*{DATA_FOLDER}/*")]
+            )
+        )
+        self.prepare_data = self._definition(
+            "PrepareData", settings.jobs.preparation, prepare, prepare_role, scratch=True
+        )
 
     def _role(self, construct_id: str, artifacts_bucket: s3.IBucket) -> iam.Role:
         if self._kubernetes:
@@ -79,9 +99,12 @@ class Jobs(Construct):
         return parameters
 
     def _definition(
-        self, construct_id: str, job: JobSettings, command: list[str], role: iam.IRole
+        self, construct_id: str, job: JobSettings, command: list[str], role: iam.IRole, *, scratch: bool = False
     ) -> batch.IJobDefinition:
+        """`scratch` gives the container room on the instance's volume, for files that are larger than memory."""
         environment = {"RLPIPE_PRICE_PER_HOUR": f"{job.price_per_hour:g}", **self._metrics}
+        if scratch:
+            environment |= {"TMPDIR": SCRATCH, "RLPIPE_MEMORY_MIB": str(job.memory_mib)}
         if self._kubernetes:
             return pod_definition(
                 self,
@@ -92,6 +115,7 @@ class Jobs(Construct):
                 environment=environment,
                 service_account=service_account(role.node.id),
                 retry_strategies=_retries(),
+                scratch=SCRATCH if scratch else None,
             )
         return batch.EcsJobDefinition(
             self,
@@ -110,6 +134,8 @@ class Jobs(Construct):
                 logging=ecs.LogDriver.aws_logs(stream_prefix=construct_id.lower(), log_group=self.log_group),
                 readonly_root_filesystem=True,
                 linux_parameters=self._linux_parameters(construct_id),
+                # Without a path on the host it is the container's own, and gone with it.
+                volumes=[batch.EcsVolume.host(name="scratch", container_path=SCRATCH)] if scratch else None,
             ),
             timeout=cdk.Duration.seconds(round(job.timeout_hours * 3600)),
             retry_attempts=job.attempts,

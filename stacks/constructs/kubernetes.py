@@ -93,8 +93,12 @@ def pod_definition(
     environment: dict[str, str],
     service_account: str,
     retry_strategies: Sequence[batch.RetryStrategy],
+    scratch: str | None = None,
 ) -> batch.EksJobDefinition:
-    """The definition of a job of one pod, with the limits that its twin on ECS has."""
+    """The definition of a job of one pod, with the limits that its twin on ECS has.
+
+    :param scratch: where the pod gets room on the instance's volume.
+    """
     memory, gpus = cdk.Size.mebibytes(job.memory_mib), gpus_of(job) or None
     container = batch.EksContainerDefinition(
         scope,
@@ -120,7 +124,8 @@ def pod_definition(
                 mount_path="/tmp",  # noqa: S108
                 medium=batch.EmptyDirMediumType.MEMORY,
                 size_limit=cdk.Size.mebibytes(256),
-            )
+            ),
+            *([batch.EksVolume.empty_dir(name="scratch", mount_path=scratch)] if scratch else []),
         ],
     )
     return batch.EksJobDefinition(

@@ -79,6 +79,16 @@ ACCEPTED: tuple[Accepted, ...] = (
         "Resource::*/champions/[*]",
         "One file an endpoint, in one folder of one bucket.",
     ),
+    _iam5(
+        "rlpipe-*-pipeline/Jobs/PrepareDataRole/DefaultPolicy/Resource",
+        "Resource::*/[*]data/[*]",
+        "Data lie beside a run file, in any folder of the input bucket; only what may be data is read.",
+    ),
+    _iam5(
+        "rlpipe-*-events/DataArrivedRole/DefaultPolicy/Resource",
+        "Resource::*/[*]run.yaml",
+        "A run file may lie in any folder of the input bucket; only files of that name are read.",
+    ),
     _iam5("rlpipe-*-pipeline/PrepareRole/DefaultPolicy/Resource", "Resource::*/runs/[*]", _FOLDER),
     _iam5(
         "rlpipe-*-pipeline/PrepareRole/DefaultPolicy/Resource",

@@ -35,6 +35,25 @@ def test_only_a_file_called_run_yaml_starts_a_run(drop_rule: Properties, key: st
     assert any(matches) == starts
 
 
+def test_only_what_lies_below_a_folder_data_is_looked_at_as_data(stage: Stage) -> None:
+    pattern = stage.one("AWS::Events::Rule", "DataDropped")["EventPattern"]
+    assert pattern["detail"]["object"]["key"] == [{"prefix": "data/"}, {"wildcard": "*/data/*"}]
+    assert (
+        pattern["detail"]["bucket"]
+        == stage.one("AWS::Events::Rule", "RunFileDropped")["EventPattern"]["detail"]["bucket"]
+    )
+
+
+def test_data_wait_as_long_as_the_settings_say_and_are_never_lost(stage: Stage) -> None:
+    variables = stage.one("AWS::Lambda::Function", "DataArrived")["Environment"]["Variables"]
+    assert variables["QUIET_SECONDS"] == {"local": "5"}.get(stage.settings.stage, "60")
+    queue = stage.one("AWS::SQS::Queue", "WaitingData")
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert queue["VisibilityTimeout"] == 180
+    [mapping] = stage.resources("AWS::Lambda::EventSourceMapping").values()
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
 def test_an_execution_ended_from_outside_is_finished(stage: Stage) -> None:
     rule = stage.one("AWS::Events::Rule", "ExecutionEndedFromOutside")
     assert rule["EventPattern"]["detail-type"] == ["Step Functions Execution Status Change"]

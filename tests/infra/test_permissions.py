@@ -12,7 +12,7 @@ import pytest
 from contract.metrics import NAMESPACE
 from tests.infra.conftest import ROOT, Properties, Stage, statements
 
-FUNCTIONS = ("trigger", "prepare", "endpoints", "smoke_test", "finish", "control", "alert")
+FUNCTIONS = ("trigger", "data_arrived", "prepare", "endpoints", "smoke_test", "finish", "control", "alert")
 TEARDOWN = "teardown"
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/connect-batch.html
@@ -83,7 +83,7 @@ def test_an_aborted_execution_can_terminate_its_job(stage: Stage) -> None:
 def test_an_execution_may_submit_the_revision_it_began_with(stage: Stage) -> None:
     [submit] = [s for s in _statements_of(stage, "StateMachineRole") if "batch:SubmitJob" in s["Action"]]
     definitions = [str(resource) for resource in submit["Resource"] if ":job-definition/" in str(resource)]
-    assert len(definitions) == 3
+    assert len(definitions) == 4
     assert all("':*'" in resource for resource in definitions)
 
 
@@ -103,6 +103,10 @@ def test_a_function_may_do_what_it_calls_and_nothing_else(stage: Stage, name: st
         needed |= {"s3:ListBucket"}  # so that what was never written reads as missing, not as denied
     if name == "endpoints":
         needed |= NEEDED_FOR_ENDPOINTS
+    if name == "data_arrived":
+        # A run file that is not there must read as missing, too; and a queue calls it.
+        needed |= {"s3:ListBucket", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}
+        needed |= {"sqs:GetQueueAttributes", "sqs:GetQueueUrl"}
     if "DeadLetterConfig" in function:
         needed |= {"sqs:SendMessage"}
     [role, _] = function["Role"]["Fn::GetAtt"]
@@ -167,11 +171,15 @@ def test_jobs_reach_only_runs_and_validation_the_champions_and_only_training_del
     objects = {"s3:GetObject", "s3:PutObject"}
     assert _granted(stage, "JobsTrainRole") == objects | {"s3:DeleteObject", "s3:ListBucket", "s3:PutObjectTagging"}
     assert _granted(stage, "JobsValidateRole") == objects | {"s3:ListBucket"}
-    for role in ("JobsTrainRole", "JobsValidateRole"):
+    assert _granted(stage, "JobsPrepareDataRole") == objects | {"s3:ListBucket", "s3:GetObjectVersion"}
+    for role in ("JobsTrainRole", "JobsValidateRole", "JobsPrepareDataRole"):
         for statement in _statements_of(stage, role):
             if statement["Action"] == ["s3:ListBucket"]:
                 # A condition would turn "no such checkpoint" into "access denied".
                 assert "Condition" not in statement
+            elif statement["Action"] == ["s3:GetObjectVersion"]:
+                # Of the input bucket, only what may be data.
+                assert all("*data/*" in str(resource) for resource in statement["Resource"])
             elif (role, statement["Action"]) == ("JobsValidateRole", ["s3:GetObject"]):
                 # Who serves is played against; its files are those of its run.
                 assert all("/champions/*" in str(resource) for resource in statement["Resource"])

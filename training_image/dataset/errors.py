@@ -11,3 +11,7 @@ class NotInOrderError(Exception):
 
 class TooLargeError(Exception):
     """A part of the data that must be in memory at once does not fit; the message says what to do."""
+
+
+class RejectedError(Exception):
+    """The data as a whole are not fit to learn from; the message says why."""

@@ -12,10 +12,11 @@ from typing import Any
 
 from contract.dataset import Dataset
 from contract.run import DataSection, EnvironmentSection
+from training_image.dataset.errors import RejectedError
 from training_image.dataset.inputs import InputFile
 from training_image.trainer.errors import TrainingError, UsageError
 
-DATASET, READING, ERROR = "dataset.json", "reading.txt", "error.txt"
+DATASET, ERROR = "dataset.json", "error.json"
 MEMORY_BYTES = 1536 * 2**20
 
 
@@ -34,7 +35,8 @@ def prepare(
     be read.
 
     Raises:
-        UsageError: the files cannot be prepared whatever is done; the message says why.
+        RejectedError: the data do not fit into memory where they must.
+        UsageError: the environment does not say what its data are.
         TrainingError: the worker failed though it can read each file.
     """
     base = {"data": data.model_dump(mode="json"), "environment": environment.model_dump(mode="json")}
@@ -63,7 +65,7 @@ def _run(
     """None when the worker did it; otherwise how it ended.
 
     Raises:
-        UsageError: it said why it cannot be done.
+        RejectedError, UsageError: it said why it cannot be done.
     """
     for folder in (output, scratch):
         shutil.rmtree(folder, ignore_errors=True)
@@ -88,7 +90,8 @@ def _run(
     if done.returncode == 0:
         return None
     if (scratch / ERROR).exists():
-        raise UsageError((scratch / ERROR).read_text(encoding="utf-8"))
+        said = json.loads((scratch / ERROR).read_text(encoding="utf-8"))
+        raise (RejectedError if said["rejected"] else UsageError)(said["reason"])
     return _ending(done.returncode, done.stderr, memory_bytes)
 
 

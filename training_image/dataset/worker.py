@@ -24,12 +24,12 @@ from training_image.dataset.transitions import FORMATS, Spaces, prepare_transiti
 from training_image.trainer import installed  # noqa: F401 - environments of installed packages
 from training_image.trainer.errors import UsageError
 
-READING, ERROR = "reading.txt", "error.txt"
+READING, ERROR = "reading.txt", "error.json"
 DATASET, CARD = "dataset.json", "card.html"
 
 
 def main(path: str) -> int:
-    """Do what a job file says; 1 when that is impossible, for the reason in `error.txt`."""
+    """Do what a job file says; 1 when that is impossible, for the reason in `error.json`."""
     document = json.loads(Path(path).read_text(encoding="utf-8"))
     if limit := document["memory_bytes"]:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # what is mapped from files does not count
@@ -49,7 +49,8 @@ def main(path: str) -> int:
     try:
         _probe(job, environment) if document["probe"] else _prepare(job, environment)
     except (TooLargeError, UsageError) as error:
-        (scratch / ERROR).write_text(str(error), encoding="utf-8")
+        rejected = isinstance(error, TooLargeError)
+        (scratch / ERROR).write_text(json.dumps({"rejected": rejected, "reason": str(error)}), encoding="utf-8")
         return 1
     return 0
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -270,6 +271,9 @@ class FakeAws:
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> dict[str, Any]:
         self.objects[Bucket, Key] = Body
         return {"VersionId": f"v{len(self.objects)}"} if self.versions else {}
+
+    def upload_file(self, path: str, bucket: str, key: str) -> None:
+        self.objects[bucket, key] = Path(path).read_bytes()
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         if (Bucket, Key) not in self.objects:

@@ -113,6 +113,41 @@ def test_a_run_that_never_starts_is_not_waited_for_without_end(
     assert "has not started 120 seconds after the drop" in said.stderr
 
 
+DATA = GOOD + "data: {kind: transitions, marker: _SUCCESS, files: data/*.csv}\n"
+
+
+def test_submit_puts_the_data_first_then_the_marker_then_the_run_file(
+    aws: FakeAws, rlpipe: Callable[..., Said], tmp_path: Path
+) -> None:
+    """So the run file's own run has all of them, and no file starts a run besides."""
+    folder = _write(tmp_path / "pole", DATA)
+    (folder / "data").mkdir()
+    for name in ("_SUCCESS", "b.csv", "a.csv", "notes.txt"):
+        (folder / "data" / name).write_text(name)
+    said = rlpipe("submit", "pole")
+    assert said.exit_code == 0
+    assert [key for _, key in aws.objects] == [
+        "pole/data/a.csv",
+        "pole/data/b.csv",
+        "pole/data/_SUCCESS",
+        "pole/run.yaml",
+    ]
+    assert "2 of 3: data/b.csv" in said.stderr
+
+
+@pytest.mark.parametrize(("names", "why"), [([], "no such file beside it"), (["a.csv"], "waits for data/_SUCCESS")])
+def test_submit_without_the_data_that_the_run_file_names_drops_nothing(
+    aws: FakeAws, rlpipe: Callable[..., Said], tmp_path: Path, names: list[str], why: str
+) -> None:
+    folder = _write(tmp_path / "pole", DATA)
+    (folder / "data").mkdir()
+    for name in names:
+        (folder / "data" / name).write_text(name)
+    said = rlpipe("submit", "pole")
+    assert (said.exit_code, why in said.stderr) == (2, True)
+    assert aws.objects == {}
+
+
 def test_validate_needs_no_deployment(rlpipe: Callable[..., Said], tmp_path: Path) -> None:
     _write(tmp_path, GOOD)
     good = rlpipe("validate", str(tmp_path))

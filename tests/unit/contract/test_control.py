@@ -19,7 +19,7 @@ POSITIONS = [(state, wish) for state in (*Phase, *Outcome) for wish in (None, *C
 
 
 def test_every_phase_can_be_reached_and_left() -> None:
-    reached = {Phase.TRAINING} | {after for steps in STEPS.values() for after in steps}
+    reached = {Phase.PREPARING, Phase.TRAINING} | {after for steps in STEPS.values() for after in steps}
     assert set(Phase) <= reached
     assert set(STEPS) == {*Phase, *RESUMABLE}
     # INVALID ends a run before it has a phase.

@@ -30,6 +30,16 @@ def test_a_job_gets_the_limits_of_its_definition() -> None:
             {"linuxParameters": {"tmpfs": [{"containerPath": "/tmp", "size": 256, "mountOptions": ["noexec"]}]}},
             ["--tmpfs", "/tmp:size=256m,noexec"],
         ),
+        (
+            {
+                "volumes": [{"name": "own"}, {"name": "host", "host": {"sourcePath": "/var"}}],
+                "mountPoints": [
+                    {"sourceVolume": "own", "containerPath": "/scratch"},
+                    {"sourceVolume": "host", "containerPath": "/var"},
+                ],
+            },
+            ["--volume", "/scratch"],
+        ),
         ({"readonlyRootFilesystem": True}, ["--read-only"]),
         ({"user": "10001"}, ["--user", "10001"]),
     ],

@@ -305,3 +305,8 @@ def test_an_end_that_is_recorded_already_is_told_all_the_same(
     monkeypatch.setattr(finish._sns, "publish", lambda **message: published.append(message))
     finish.handler(end(Outcome.SUCCEEDED), None)
     assert len(published) == 1
+
+
+def test_where_only_the_job_knows_the_reason_it_is_its_last_word() -> None:
+    said = json.dumps({"event": "ended", "exit_code": 4, "reason": "The data were rejected"}, separators=(",", ":"))
+    assert finish._with_last_words("", ["a table of reasons", said]) == "The data were rejected"

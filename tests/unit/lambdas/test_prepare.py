@@ -178,3 +178,53 @@ def test_a_run_that_failed_here_and_is_resumed_gets_what_its_record_lacks(
     record = record_of_run()
     assert (record["history"], record["version"], record["submitted_at"]) == (history, 3, "x")
     assert (record["seeds"], record["jobs"], record["total_timesteps"]) == ([4, 7], {}, 5000)
+
+
+WITH_DATA = b"environment: {id: CartPole-v1}\ndata: {kind: transitions, files: data/*.csv}"
+
+
+def version(name: str, version_id: str, *, latest: bool = True) -> dict[str, Any]:
+    return {"Key": f"cartpole/{name}", "VersionId": version_id, "IsLatest": latest, "Size": 7}
+
+
+def listed(s3: Stubber, *versions: dict[str, Any]) -> None:
+    expected = {"Bucket": "input", "Prefix": "cartpole/data/"}
+    s3.add_response("list_object_versions", {"Versions": list(versions)}, expected)
+
+
+def test_the_newest_versions_of_the_data_are_pinned_and_prepared_first(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, record_of_run: Callable[..., dict[str, Any]]
+) -> None:
+    s3 = stub(prepare._s3)
+    drop(s3, WITH_DATA)
+    old, new = version("data/a.csv", "a1", latest=False), version("data/a.csv", "a2")
+    listed(s3, version("data/b.csv", "b1"), old, new, version("data/notes.txt", "n1"))
+    written: list[dict[str, Any]] = []
+    monkeypatch.setattr(prepare._s3, "put_object", lambda **request: written.append(request))
+    assert prepare.handler(EVENT, None)["has_data"] is True
+    run = ResolvedRun.model_validate_json(written[0]["Body"])
+    assert [(one.key, one.version_id, one.bytes) for one in run.inputs] == [
+        ("cartpole/data/a.csv", "a2", 7),
+        ("cartpole/data/b.csv", "b1", 7),
+    ]
+    record = read_record(record_of_run(), now_ms=0)
+    assert (record.state, record.possible) == ("PREPARING", [Command.STOP])
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "said"),
+    [
+        (WITH_DATA, [], "- data.files: 1 to 10,000 files in cartpole/data/; 0 match; new ones start a run"),
+        (WITH_DATA, ["data/notes.txt"], "0 match"),
+        (WITH_DATA, [f"data/{number}.csv" for number in range(10_001)], "10,001 match"),
+        (WITH_DATA[:-1] + b", marker: _SUCCESS}", ["data/a.csv"], "data/_SUCCESS is not there yet"),
+    ],
+)
+def test_a_run_without_its_data_is_refused(stub: Stub, content: bytes, names: list[str], said: str) -> None:
+    s3 = stub(prepare._s3)
+    drop(s3, content)
+    listed(s3, *(version(name, "v") for name in names))
+    s3.add_response("put_object", {})
+    answer = prepare.handler(EVENT, None)
+    assert answer["valid"] is False
+    assert said.removeprefix("- ") in answer["reason"]
