@@ -109,7 +109,7 @@ def _upload(deployment: Deployment, file: Path, key: str, data: list[str]) -> No
     folder = key.removesuffix(RUN_FILE)
     for number, name in enumerate(data, 1):
         output.stderr.print(f"{number} of {len(data)}: {name}", markup=False)
-        deployment.s3.upload_file(str(file.parent / name), deployment.input_bucket, folder + name)
+        deployment.s3.upload_file(Filename=str(file.parent / name), Bucket=deployment.input_bucket, Key=folder + name)
 
 
 def _drop(deployment: Deployment, key: str, content: bytes) -> dict[str, Any]:

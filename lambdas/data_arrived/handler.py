@@ -140,7 +140,7 @@ def _later_ones(arrival: Arrival, run_file: RunFile) -> bool:
     folder = arrival.run_file.removesuffix(RUN_FILE)
     pages = _s3.get_paginator("list_objects_v2").paginate(Bucket=arrival.bucket, Prefix=f"{folder}{DATA_FOLDER}/")
     return any(
-        (found["LastModified"], found["Key"]) > (datetime.fromisoformat(arrival.at), arrival.key)
+        (found["LastModified"].replace(microsecond=0), found["Key"]) > (datetime.fromisoformat(arrival.at), arrival.key)
         and _seconds_to_wait(run_file, found["Key"].removeprefix(folder)) is not None
         for page in pages
         for found in page.get("Contents", [])

@@ -268,6 +268,12 @@ ACCEPTED: tuple[Accepted, ...] = (
         reason="Encrypted by SQS itself (SqsManagedSseEnabled), which this check does not know.",
     ),
     Accepted(
+        path="rlpipe-*-events/WaitingData/Resource",
+        type="AWS::SQS::Queue",
+        rule="CKV_AWS_27",
+        reason="Encrypted by SQS itself (SqsManagedSseEnabled), which this check does not know.",
+    ),
+    Accepted(
         path="rlpipe-*-storage/AccessLogs/Resource",
         type="AWS::S3::Bucket",
         rule="CKV_AWS_18",

@@ -272,8 +272,8 @@ class FakeAws:
         self.objects[Bucket, Key] = Body
         return {"VersionId": f"v{len(self.objects)}"} if self.versions else {}
 
-    def upload_file(self, path: str, bucket: str, key: str) -> None:
-        self.objects[bucket, key] = Path(path).read_bytes()
+    def upload_file(self, *, Filename: str, Bucket: str, Key: str) -> None:
+        self.objects[Bucket, Key] = Path(Filename).read_bytes()
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         if (Bucket, Key) not in self.objects:

@@ -10,7 +10,7 @@ from contract.outcomes import Outcome
 from contract.record import Change, read_record
 
 RESUMABLE = {
-    Outcome.FAILED: [Phase.TRAINING, Phase.VALIDATING, Phase.DEPLOYING],
+    Outcome.FAILED: [Phase.PREPARING, Phase.TRAINING, Phase.VALIDATING, Phase.DEPLOYING],
     Outcome.ROLLED_BACK: [Phase.DEPLOYING],
 }
 """The ends from which a run may go on, and where."""
