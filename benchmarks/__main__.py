@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import features, kills, process, quality, solving
+from benchmarks import buffer, features, kills, process, quality, solving
 from benchmarks.results import FOLDER
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -12,6 +12,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "quality": quality.main,
     "solving": solving.main,
     "features": features.main,
+    "buffer": buffer.main,
     "kills": kills.main,
 }
 

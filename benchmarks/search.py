@@ -1,9 +1,9 @@
 """Search: which hyperparameters of PPO on CartPole-v1 are fast and always end well. Not a part of `make bench`: hours.
 
 `python -m benchmarks.search final` looks for policies that are good at the end of 100,000 steps, `solve` for such that
-soon balance. Configurations are drawn at random, all that were tried are counted, and each is given up at its first
-seed that fails. Those that hold are compared on seeds of their own (`--select`). The seeds that confirm the
-choice are those of `quality` and `solving`, and are used for nothing else.
+soon balance. Each configuration changes some of what is used now, drawn at random; all that were tried are counted, and
+each is given up at its first seed that fails. Those that hold are compared on seeds of their own (`--select`). The
+seeds that confirm the choice are those of `quality` and `solving`, and are used for nothing else.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.results import FOLDER, table, write
-from benchmarks.solving import solve
+from benchmarks.solving import SETTINGS, solve
 from benchmarks.trainings import plan, trained
 
 SEARCH_EPISODES = 2**33
@@ -36,24 +36,26 @@ GOALS = {
     "solve": Goal(search=range(12_000, 12_008), selection=range(16_000, 16_030)),
 }
 SPACE: dict[str, list[Any]] = {
-    "n_envs": [32, 64, 128],
-    "n_steps": [16, 32, 64],
-    "batch_size": [512, 1024],
+    "n_envs": [16, 32, 64, 128],
+    "n_steps": [16, 32, 64, 128],
+    "batch_size": [256, 512, 1024],
     "n_epochs": [2, 3, 4, 5, 6],
-    "learning_rate": ["lin_4e-3", "lin_5e-3", "lin_7e-3", "lin_1e-2"],
+    "learning_rate": ["lin_3e-3", "lin_4e-3", "lin_5e-3", "lin_7e-3", "lin_1e-2"],
     "gamma": [0.98, 0.99],
-    "gae_lambda": [0.9, 0.95],
-    "clip_range": ["lin_0.2", "lin_0.3"],
+    "gae_lambda": [0.8, 0.9, 0.95],
+    "clip_range": ["lin_0.2", "lin_0.3", 0.2, 0.3],
     "max_grad_norm": [0.5, 1.0, 2.0],
     "net_arch": [[32], [64], [16, 16], [32, 32]],
     "activation": ["tanh", "relu"],
 }
+MOST_CHANGES = 4
 
 
-def draw(generator: random.Random, most: float) -> dict[str, Any]:
-    """A configuration that is cheap enough."""
+def draw(generator: random.Random, around: dict[str, Any], most: float) -> dict[str, Any]:
+    """A configuration that is cheap enough, some changes away from another."""
     while True:
-        drawn = {name: generator.choice(values) for name, values in SPACE.items()}
+        changed = generator.sample(list(SPACE), generator.randint(1, MOST_CHANGES))
+        drawn = around | {name: generator.choice(SPACE[name]) for name in changed}
         steps = drawn["n_envs"] * drawn["n_steps"]
         if drawn["batch_size"] <= steps <= 4096 and cost(drawn) <= most:
             return drawn
@@ -111,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
         ends = time.monotonic() + 60 * options.minutes
         while time.monotonic() < ends:
             number = len(found["tried"])
-            settings = draw(random.Random(number), options.most)  # noqa: S311
+            settings = draw(random.Random(number), _now(options.goal), options.most)  # noqa: S311
             runs: list[dict[str, Any]] = []
             for seed in goal.search:
                 runs.append(run(settings, seed, SEARCH_EPISODES))
@@ -121,6 +123,13 @@ def main(arguments: list[str] | None = None) -> int:
             _write(options.goal, goal, found)
     sys.stdout.write(_table(found, goal) + "\n")
     return 0
+
+
+def _now(goal: str) -> dict[str, Any]:
+    """What is used now."""
+    given = SETTINGS if goal == "solve" else {}
+    used = plan(0, **given).hyperparameters.model_dump()
+    return {name: used[name] for name in SPACE}
 
 
 def _write(name: str, goal: Goal, found: dict[str, Any]) -> None:

@@ -38,29 +38,33 @@ class Silent:
 def plan(
     seed: int,
     *,
+    environment: str = "CartPole-v1",
+    algorithm: str = "ppo",
     timesteps: int = 100_000,
     evaluate_every: int | None = None,
     checkpoint_seconds: float | None = 60,
+    parallel: str = "copies",
     **hyperparameters: Any,
 ) -> "Plan":
-    """PPO on CartPole-v1. 0 seconds takes a checkpoint at every segment: more than a run file may ask for."""
+    """PPO on CartPole-v1, or something else.
+
+    0 seconds takes a checkpoint at every segment: more than a run file may ask for.
+    """
+    from dataclasses import replace
+
     from contract.run import CheckpointSection
-    from training_image.trainer.plan import Plan, plan_by_hand
+    from training_image.trainer.plan import plan_by_hand
 
     document = {
-        "environment": {"id": "CartPole-v1"},
-        "algorithm": {"hyperparameters": hyperparameters},
+        "environment": {"id": environment},
+        "algorithm": {"name": algorithm, "hyperparameters": hyperparameters},
+        "compute": {"parallel": parallel},
         "timesteps": timesteps,
         "evaluation": {"every_steps": evaluate_every},
     }
     by_hand = plan_by_hand("benchmark", document, seed)
     checkpoint = CheckpointSection.model_construct(every_seconds=checkpoint_seconds, keep=3)
-    return Plan(
-        run_id="benchmark",
-        specification=by_hand.specification.model_copy(update={"checkpoint": checkpoint}),
-        seed=seed,
-        hyperparameters=by_hand.hyperparameters,
-    )
+    return replace(by_hand, specification=by_hand.specification.model_copy(update={"checkpoint": checkpoint}))
 
 
 def train(of: "Plan") -> None:
@@ -99,6 +103,6 @@ def built(of: "Plan") -> "BaseAlgorithm":
     Distribution.set_default_validate_args(False)
     h = of.hyperparameters
     environment = environments.make(of.specification.environment, h.n_envs or 1)
-    model = algorithms.build("ppo", environment, h, of.seed)
+    model = algorithms.build(of.specification.algorithm.name, environment, h, of.seed)
     model.set_logger(Logger(None, []))
     return model
