@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.torch import load
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 
 from contract.run import EvaluationSection
 from training_image.trainer import environments
+from training_image.trainer.callbacks import AtUpdates
 from training_image.trainer.evaluation import HELD_OUT_SEEDS, Policy, play
 from training_image.trainer.fast import FastPPO
 from training_image.trainer.fast.frozen import Actor, freeze
@@ -25,7 +25,7 @@ SEEDS = 2 * HELD_OUT_SEEDS
 """Of these episodes; neither training nor validation plays them."""
 
 
-class Evaluations(BaseCallback):
+class Evaluations(AtUpdates):
     """Lets the policy play at the first update after every so many steps.
 
     It acts in environments of its own and draws nothing from the generators that training draws from, so a training
@@ -55,9 +55,6 @@ class Evaluations(BaseCallback):
     def newest(self) -> float | None:
         """Mean return of the newest evaluation."""
         return self._lines[-1]["mean_return"] if self._lines else None
-
-    def _on_step(self) -> bool:
-        return True
 
     def _on_rollout_start(self) -> None:
         """Here the update is done. What a resumed training begins with was evaluated by the attempt before."""

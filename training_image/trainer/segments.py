@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
+
+from training_image.trainer.callbacks import AtUpdates
 
 EPISODES_PER_SEGMENT = 4
 """Episodes of full length that each copy of the environment has room for in a segment."""
@@ -27,7 +28,7 @@ def segment_seed(seed: int, segment: int) -> int:
     return int(np.random.SeedSequence([seed, segment]).generate_state(1)[0]) >> 1
 
 
-class Segments(BaseCallback):
+class Segments(AtUpdates):
     """Starts each segment. `at_start` is called before, when the model's state is complete.
 
     With `restore`, training continues from what it puts back. It is called after Stable-Baselines3 has set up its
@@ -56,9 +57,6 @@ class Segments(BaseCallback):
         self._segment = segment
         self._at_start()
         _begin(self.model, segment_seed(self._seed, segment))
-
-    def _on_step(self) -> bool:
-        return True
 
 
 def _begin(model: BaseAlgorithm, seed: int) -> None:

@@ -61,6 +61,10 @@ class Limits:
         self._max_hours = limits.max_hours
         self._max_cost = limits.max_cost_usd
         self._price = price_per_hour()
+        hours = [self._max_hours]
+        if self._max_cost is not None and self._price:
+            hours.append(self._max_cost / self._price)
+        self._ends = self._started + 3600 * min(hours) - seconds_before
 
     @property
     def seconds(self) -> float:
@@ -79,6 +83,8 @@ class Limits:
 
     def stop(self) -> Stop | None:
         """Why to stop, once a limit is reached."""
+        if time.monotonic() < self._ends:  # asked at every step
+            return None
         hours = self.seconds / 3600
         if hours >= self._max_hours:
             reason = f"limits.max_hours reached: {hours:.4g} of {self._max_hours:g} hours"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 from torch.distributions import Distribution
@@ -18,6 +17,7 @@ from contract.layout import CHECKPOINTS, EVALUATIONS, METRICS, MODEL
 from contract.metrics import LOSS_NOT_FINITE
 from contract.outcomes import ExitCode
 from training_image.trainer import algorithms, environments, images, model, parallel, spaces
+from training_image.trainer.callbacks import Callbacks
 from training_image.trainer.checkpoints import Checkpoint, Checkpoints
 from training_image.trainer.command import leave
 from training_image.trainer.errors import NotFiniteError, UsageError
@@ -165,7 +165,7 @@ class _Training:
             at_start=self._segment_starts,
         )
         # In this order: what a segment starts with must be finite, and in the metrics, before it is kept.
-        callback = CallbackList([watchdog, self._supervisor, self._metrics, self._evaluations, segments])
+        callback = Callbacks([watchdog, self._supervisor, self._metrics, self._evaluations, segments])
         try:
             self.model.learn(total, callback=callback, log_interval=None)  # type: ignore[arg-type]
         finally:

@@ -87,6 +87,11 @@ class FastPPO(PPO):
             self._actions = actions_of(self.action_space, self._network)
         return self._network
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether every weight is a finite number."""
+        return bool(np.isfinite(self._bound().flat).all())
+
     def act(self, observations: Batch) -> npt.NDArray[Any]:
         """Deterministic actions for observations as the environment gives them, normalised here if training is."""
         if normaliser := self.get_vec_normalize_env():
