@@ -74,9 +74,7 @@ def prove_equal(served: ServedPolicy, graph: PolicyGraph, space: spaces.Space[An
     Raises:
         TrainingError: when an action differs, with the first observation where it does.
     """
-    observations = batches.joined([recorded, extreme_observations(space, recorded)])
-    if (missing := MIN_OBSERVATIONS - batches.size(observations)) > 0:
-        observations = batches.joined([observations, _sampled(space, recorded, missing)])
+    observations = to_compare(space, recorded)
     count = batches.size(observations)
     parts = [
         _compare(served, graph, batches.take(observations, slice(first, first + AT_ONCE)))
@@ -91,6 +89,14 @@ def prove_equal(served: ServedPolicy, graph: PolicyGraph, space: spaces.Space[An
             f"{batches.rows(one)[0]}: {actions[differs[0]].tolist()}, and the trained one {graph.act(one)[0].tolist()}"
         )
     return count
+
+
+def to_compare(space: spaces.Space[Any], recorded: Batch) -> Batch:
+    """The recorded observations, extreme ones, and as many more as make `MIN_OBSERVATIONS`."""
+    observations = batches.joined([recorded, extreme_observations(space, recorded)])
+    if (missing := MIN_OBSERVATIONS - batches.size(observations)) > 0:
+        observations = batches.joined([observations, _sampled(space, recorded, missing)])
+    return observations
 
 
 def _compare(

@@ -7,11 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from contract.catalogue import load_catalogue
 from contract.events import Event
 from contract.layout import CHECKPOINTS, MODEL
 from contract.run import CheckpointSection, LimitsSection, ResolvedRun, RunSpecification, Source, resolve
+from training_image.trainer import observations as batches
+from training_image.trainer.graph import PolicyGraph
+from training_image.trainer.observations import Batch
 from training_image.trainer.plan import Plan, plan_by_hand
+from training_image.trainer.served import AT_ONCE, MIN_OBSERVATIONS, ServedPolicy, prove_equal, some_masks, to_compare
 from training_image.trainer.stopping import Signals
 from training_image.trainer.storage import LocalStorage
 from training_image.trainer.training import Result, train
@@ -140,3 +147,39 @@ def write_run(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(prepared.model_dump_json())
     return prepared
+
+
+def assert_acts_as_trained(served: ServedPolicy, graph: PolicyGraph, space: Any, recorded: Batch) -> None:
+    """On recorded and extreme observations, 10,000 and more: as validation proves it, and beside the policy's own
+    `predict`, whose every action must be what is served, or level with it to within the rounding of two engines."""
+    observations = to_compare(space, recorded)
+    count = batches.size(observations)
+    assert prove_equal(served, graph, space, recorded) == count >= MIN_OBSERVATIONS
+    different = 0
+    for first in range(0, count, AT_ONCE):
+        given: dict[str, Any] = {}
+        state: Any = None
+        several = batches.take(observations, slice(first, first + AT_ONCE))
+        size = batches.size(several)
+        if graph.choices:
+            given["masks"] = some_masks(graph.choices, size)
+        for _ in range(3 if graph.memory else 1):
+            actions, memory = served.answer(several, **given)
+            expected, state = _predicted(graph, several, state, given.get("masks"))
+            assert actions.shape == expected.shape
+            assert not graph.differences(several, actions, **given).any()
+            assert not graph.differences(several, expected.astype(actions.dtype), **given).any()
+            different += int((~np.isclose(actions, expected, rtol=1e-4, atol=1e-5)).reshape(size, -1).any(axis=1).sum())
+            given |= {"memory": memory} if graph.memory else {}
+    assert different <= count / 10_000, "hardly any choice is level with another"
+
+
+def _predicted(graph: PolicyGraph, observations: Batch, state: Any, masks: Any) -> tuple[Any, Any]:
+    """What Stable-Baselines3 says by itself of observations as its networks take them."""
+    policy: Any = graph._policy
+    with torch.no_grad():
+        prepared = graph.prepared(batches.tensors(observations))
+    given = {key: part.numpy() for key, part in prepared.items()} if isinstance(prepared, dict) else prepared.numpy()
+    if graph.choices:
+        return policy.predict(given, deterministic=True, action_masks=masks)
+    return policy.predict(given, state, deterministic=True)

@@ -17,7 +17,15 @@ from safetensors.torch import load
 from contract.catalogue import Catalogue, load_catalogue
 from contract.policy import observation_inputs
 from contract.run import ResolvedRun, RunSpecification, Source, resolve
-from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, fingerprint, run, small_plan
+from tests.unit.training_image.helpers import (
+    Killed,
+    KilledAt,
+    Recorder,
+    assert_acts_as_trained,
+    fingerprint,
+    run,
+    small_plan,
+)
 from training_image.catalogue import describe
 from training_image.trainer import algorithms, environments, model
 from training_image.trainer import observations as batches
@@ -26,7 +34,7 @@ from training_image.trainer.export import to_onnx
 from training_image.trainer.graph import graph_of
 from training_image.trainer.normalising import normalised
 from training_image.trainer.plan import plan_of_run
-from training_image.trainer.served import MIN_OBSERVATIONS, ServedPolicy, prove_equal
+from training_image.trainer.served import ServedPolicy
 from training_image.trainer.spaces import build_observed, describe_observed
 from training_image.trainer.state import capture_normaliser
 from training_image.trainer.storage import LocalStorage
@@ -112,7 +120,7 @@ def test_trained_resumed_and_exported(
     read = model.read(LocalStorage(tmp_path / "whole" / "model"))
     met = play(read.graph, plan.specification.environment, episodes=4, seed=2**32)
     exported = to_onnx(read.graph, read.observation_space)
-    assert prove_equal(ServedPolicy(exported), read.graph, read.observation_space, met.observations) >= MIN_OBSERVATIONS
+    assert_acts_as_trained(ServedPolicy(exported), read.graph, read.observation_space, met.observations)
     inputs = {node.name: node for node in onnxruntime.InferenceSession(exported).get_inputs()}
     described = observation_inputs(read.document["observation_space"])
     assert list(inputs)[: len(described)] == list(described)

@@ -12,12 +12,20 @@ from scipy import stats
 from contract.algorithms import ALGORITHMS
 from contract.outcomes import ExitCode
 from contract.run import EnvironmentSection
-from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, fingerprint, run, small_plan
+from tests.unit.training_image.helpers import (
+    Killed,
+    KilledAt,
+    Recorder,
+    assert_acts_as_trained,
+    fingerprint,
+    run,
+    small_plan,
+)
 from training_image.trainer import model, replay
 from training_image.trainer import observations as batches
 from training_image.trainer.evaluation import play
 from training_image.trainer.export import to_onnx
-from training_image.trainer.served import MIN_OBSERVATIONS, ServedPolicy, prove_equal
+from training_image.trainer.served import ServedPolicy
 from training_image.trainer.storage import LocalStorage
 
 ON_POLICY = {"n_envs": 2, "net_arch": [8]}
@@ -84,7 +92,7 @@ def test_the_exported_policy_acts_as_the_trained_one(trained: tuple[Any, Path]) 
     read = model.read(LocalStorage(folder / "model"))
     met = play(read.graph, EnvironmentSection(id=plan.environment), episodes=4, seed=2**32)
     exported = to_onnx(read.graph, read.observation_space)
-    assert prove_equal(ServedPolicy(exported), read.graph, read.observation_space, met.observations) >= MIN_OBSERVATIONS
+    assert_acts_as_trained(ServedPolicy(exported), read.graph, read.observation_space, met.observations)
 
 
 def test_the_exported_policy_acts_as_the_model_predicts(tmp_path: Path) -> None:
