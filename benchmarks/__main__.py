@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import buffer, features, kills, process, quality, solving
+from benchmarks import buffer, features, kills, process, quality, solving, verdict
 from benchmarks.results import FOLDER
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -14,12 +14,15 @@ PARTS: dict[str, Callable[[], str]] = {
     "features": features.main,
     "buffer": buffer.main,
     "kills": kills.main,
+    "verdict": verdict.main,
 }
 
 
 def main() -> None:
     """Measure, write results/, print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the trainer costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure what training, judging and serving cost."
+    )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all when left out")
     chosen = parser.parse_args().parts or list(PARTS)
     if unknown := [part for part in chosen if part not in PARTS]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from contract.run import EnvironmentSection
+from benchmarks.verdict import CASES, Case, promoted, returns_of
 from contract.verdict import Comparison
-from training_image.trainer.evaluation import Episodes, play
+from training_image.trainer.evaluation import Episodes
 from training_image.trainer.judging import (
     compare,
     figures,
@@ -148,53 +148,12 @@ def test_a_policy_below_the_threshold_is_not_saved_by_a_weaker_champion() -> Non
     assert (found.passed, found.rule) == (False, "min_return")
 
 
-class Leaning:
-    """Pushes a pole's cart to the side that the pole falls to, but for a bias. With the opposite bias it is another
-    policy with the very same distribution of returns: the cart's world is symmetric."""
-
-    def __init__(self, damping: float, bias: float) -> None:
-        self._weights = np.array([0, 0, 1, damping])
-        self._bias = bias
-
-    def act(self, observations: Any) -> Any:
-        return (observations @ self._weights > self._bias).astype(np.int64)
-
-
-@pytest.mark.parametrize(
-    ("champion", "worse", "equal", "better"),
-    [
-        pytest.param((0.1, 0.02), (0.1, 0.021), (0.1, -0.02), (0.1, 0.019), id="spread around 266"),
-        pytest.param((0.5, 0.03), (0.5, 0.032), (0.5, -0.03), (0.5, 0.025), id="half of them at the ceiling"),
-    ],
-)
-def test_how_often_a_worse_an_equal_and_a_better_policy_are_promoted(
-    champion: tuple[float, float],
-    worse: tuple[float, float],
-    equal: tuple[float, float],
-    better: tuple[float, float],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_how_often_a_worse_an_equal_and_a_better_policy_are_promoted(case: Case) -> None:
     """100 repetitions, each on 100 episodes of its own. At this confidence 5 wrong ones are expected of 100 whose
     difference is 0; more than 11 are so in one of a hundred tries."""
-    repetitions, count = 100, 100
-    monkeypatch.setattr("training_image.trainer.evaluation.MOST_COPIES", 1000)
     seed = judging_seeds("repetitions")
-
-    def returns_of(policy: tuple[float, float]) -> Any:
-        episodes = repetitions * count
-        played = play(
-            Leaning(*policy), EnvironmentSection(id="CartPole-v1"), episodes=episodes, seed=seed, record=False
-        )
-        return played.returns.reshape(repetitions, count)
-
-    champions = returns_of(champion)
-
-    def promoted(policy: tuple[float, float]) -> int:
-        return sum(
-            lower_bound(own - theirs, CONFIDENCE) >= 0
-            for own, theirs in zip(returns_of(policy), champions, strict=True)
-        )
-
-    assert promoted(worse) <= 5
-    assert promoted(equal) <= 11
-    assert promoted(better) >= 90
+    champions = returns_of(case.champion, 100, seed)
+    assert promoted(returns_of(case.worse, 100, seed), champions) <= 5
+    assert promoted(returns_of(case.equal, 100, seed), champions) <= 11
+    assert promoted(returns_of(case.better, 100, seed), champions) >= 90
