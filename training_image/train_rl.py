@@ -26,10 +26,10 @@ from training_image.trainer import (
     imports,
     threads,  # noqa: F401 - before numpy and torch
 )
-from training_image.trainer.command import guarded, leave
+from training_image.trainer.command import by_hand, guarded, leave
 from training_image.trainer.errors import UsageError
 from training_image.trainer.plan import Plan, plan_by_hand, plan_of_run, read_run
-from training_image.trainer.reporting import EventReporter, Reporter, by_hand
+from training_image.trainer.reporting import EventReporter, Reporter
 from training_image.trainer.stopping import Signals
 from training_image.trainer.storage import LocalStorage, Storage, open_storage
 

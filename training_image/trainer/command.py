@@ -1,14 +1,14 @@
-"""What the scripts share: every way to end has an exit code and a reason."""
+"""What the scripts share: whom to tell, and an exit code and a reason for every way to end."""
 
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TextIO, TypeVar
 
 from contract.outcomes import ExitCode
 from training_image.trainer.errors import TrainingError, UsageError
-from training_image.trainer.reporting import Reporter
+from training_image.trainer.reporting import LineReporter, Reporter
 
 T = TypeVar("T")
 
@@ -31,3 +31,12 @@ def leave(exit_code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)
+
+
+def by_hand(stream: TextIO) -> Reporter:
+    """A progress bar where somebody looks at it, lines where they are piped."""
+    if not stream.isatty():
+        return LineReporter(stream)
+    from training_image.trainer.bar import BarReporter  # rich, which a container does not need
+
+    return BarReporter(stream)

@@ -63,15 +63,6 @@ class LineReporter:
         self._stream.flush()
 
 
-def by_hand(stream: TextIO) -> Reporter:
-    """A progress bar where somebody looks at it, lines where they are piped."""
-    if not stream.isatty():
-        return LineReporter(stream)
-    from training_image.trainer.bar import BarReporter  # rich, which a container does not need
-
-    return BarReporter(stream)
-
-
 def describe(event: Event) -> str | None:
     """An event in words; None for one that says nothing new to a person."""
     if event["event"] == "started":
