@@ -65,10 +65,15 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         settings=settings,
         function_code=code,
         input_bucket=storage.input_bucket,
-        state_machine=pipeline.state_machine,
-        finish_function=pipeline.finish_function,
-        alert_function=alerts.alert_function,
+        artifacts_bucket=storage.artifacts_bucket,
         run_table=runs.table,
+        job_queues=job_queues,
+        state_machine=pipeline.state_machine,
+        state_machine_name=pipeline.state_machine_name,
+        finish_function=pipeline.finish_function,
+        model_role=serving.model_role,
+        topic=alerts.topic,
+        alert_function=alerts.alert_function,
     )
     MonitoringStack(
         app,

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import buffer, features, kills, process, quality, solving, verdict
+from benchmarks import buffer, features, kills, pauses, process, quality, solving, verdict
 from benchmarks.results import FOLDER
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -14,6 +14,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "features": features.main,
     "buffer": buffer.main,
     "kills": kills.main,
+    "pauses": pauses.main,
     "verdict": verdict.main,
 }
 

@@ -40,7 +40,9 @@ class Run:
             return None
         if self.status == "FAILED":
             return Outcome(self.error) if self.error in Outcome.__members__ else Outcome.FAILED
-        return {"SUCCEEDED": Outcome.SUCCEEDED, "ABORTED": Outcome.STOPPED}.get(self.status, Outcome.FAILED)
+        if self.status == "ABORTED":  # by a person, or by the sweeper, which says so
+            return Outcome.FAILED if self.error == Outcome.FAILED else Outcome.STOPPED
+        return Outcome.SUCCEEDED if self.status == "SUCCEEDED" else Outcome.FAILED
 
 
 def execution_arn(deployment: Deployment, run_id: str) -> str:

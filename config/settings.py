@@ -335,6 +335,16 @@ class ApiSettings(_Section):
     )
 
 
+class SweeperSettings(_Section):
+    """What is left over of runs: jobs, executions and endpoints that belong to nobody any more."""
+
+    mode: Literal["off", "report", "end"] = Field(
+        default="report",
+        description="`report` tells of them; `end` ends them and tells; `off` does not look.",
+    )
+    every_minutes: int = Field(default=60, ge=10, le=24 * 60, description="Minutes between two looks.")
+
+
 class StorageSettings(_Section):
     """How long files are kept."""
 
@@ -394,6 +404,7 @@ class Settings(_Section):
     alerts: AlertsSettings = Field(default_factory=AlertsSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
+    sweeper: SweeperSettings = Field(default_factory=SweeperSettings)
 
     @model_validator(mode="after")
     def _account_and_region(self) -> Self:

@@ -60,7 +60,8 @@ COMMANDS: dict[tuple[State, Command | None], frozenset[Command]] = {
     (Phase.VALIDATING, Command.PAUSE): _LAST_WORD,
     (Phase.PAUSED, None): frozenset({Command.RESUME, Command.STOP}),
     (Phase.PAUSED, Command.RESUME): _LAST_WORD,
-    (Phase.AWAITING_APPROVAL, None): frozenset({Command.APPROVE, Command.REJECT, Command.STOP}),
+    (Phase.AWAITING_APPROVAL, None): frozenset({Command.APPROVE, Command.REJECT, Command.PAUSE, Command.STOP}),
+    (Phase.AWAITING_APPROVAL, Command.PAUSE): _LAST_WORD,
     (Outcome.FAILED, None): frozenset({Command.RESUME}),
     (Outcome.ROLLED_BACK, None): frozenset({Command.RESUME}),
 }
@@ -73,8 +74,8 @@ STEPS: dict[State, frozenset[State]] = {
     Phase.VALIDATING: frozenset(
         {Phase.AWAITING_APPROVAL, Phase.DEPLOYING, Phase.PAUSED, Outcome.SUCCEEDED, Outcome.REJECTED}
     ),
-    Phase.PAUSED: frozenset({Phase.TRAINING, Phase.VALIDATING}),
-    Phase.AWAITING_APPROVAL: frozenset({Phase.DEPLOYING, Outcome.REJECTED}),
+    Phase.PAUSED: frozenset({Phase.TRAINING, Phase.VALIDATING, Phase.DEPLOYING}),
+    Phase.AWAITING_APPROVAL: frozenset({Phase.DEPLOYING, Phase.PAUSED, Outcome.REJECTED}),
     # A policy that was in the shadow is approved afterwards.
     Phase.DEPLOYING: frozenset({Phase.AWAITING_APPROVAL, Outcome.SUCCEEDED, Outcome.ROLLED_BACK}),
     Outcome.FAILED: frozenset({Phase.PREPARING, Phase.TRAINING, Phase.VALIDATING, Phase.DEPLOYING}),

@@ -18,6 +18,8 @@ CAPTURED = "captured"
 """Folder of the requests and answers that SageMaker captures, by endpoint, variant and hour."""
 REHEARSAL = "rehearsal-"
 """How the names of endpoints begin that are there for a deployment only."""
+ORPHANS_FILE = "orphans.json"
+"""What the sweeper found last."""
 _DIGEST = 12
 
 

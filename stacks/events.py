@@ -1,8 +1,9 @@
-"""What starts a run, and what notices one that was ended from outside."""
+"""What starts a run, what notices one that was ended from outside, and what finds its leftovers."""
 
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_batch as batch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -10,6 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -19,6 +21,7 @@ from contract.layout import DATA_FOLDER, RUN_FILE
 from stacks.constructs.alarms import Alarms
 from stacks.constructs.base import RoomStack, dead_letters
 from stacks.constructs.function import Function
+from stacks.constructs.sweeper import Sweeper
 
 _DATA_TIMEOUT = 30
 """Seconds of the function that hears of data."""
@@ -34,10 +37,15 @@ class EventsStack(RoomStack):
         settings: Settings,
         function_code: Path,
         input_bucket: s3.IBucket,
+        artifacts_bucket: s3.IBucket,
+        run_table: dynamodb.ITable,
+        job_queues: list[batch.IJobQueue],
         state_machine: sfn.IStateMachine,
+        state_machine_name: str,
         finish_function: lambda_.IFunction,
         alert_function: lambda_.IFunction,
-        run_table: dynamodb.ITable,
+        model_role: iam.IRole,
+        topic: sns.ITopic,
     ) -> None:
         super().__init__(scope, "events", settings=settings, description="What starts runs and sees them ended.")
         self._dead_letters = dead_letters(self, "DeadLetters")
@@ -96,6 +104,22 @@ class EventsStack(RoomStack):
             ),
             targets=[self._target(finish_function)],
         )
+        if settings.sweeper.mode != "off":
+            Sweeper(
+                self,
+                "Sweeper",
+                settings=settings,
+                function_code=function_code,
+                artifacts_bucket=artifacts_bucket,
+                run_table=run_table,
+                job_queues=job_queues,
+                state_machine=state_machine,
+                state_machine_name=state_machine_name,
+                finish_function=finish_function,
+                model_role=model_role,
+                topic=topic,
+                dead_letters=self._dead_letters,
+            )
 
     def _data_arrived(
         self,

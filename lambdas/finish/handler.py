@@ -186,9 +186,11 @@ def _of_status_change(detail: dict[str, Any]) -> dict[str, Any]:
     """
     error, cause = detail.get("error") or "", detail.get("cause") or ""
     outcome, reason = {
-        "ABORTED": (Outcome.STOPPED, cause or "stopped"),
+        # Whoever aborts may say that it is no stop; the sweeper does.
+        "ABORTED": (Outcome.FAILED if error == Outcome.FAILED else Outcome.STOPPED, cause or "stopped"),
         "TIMED_OUT": (Outcome.FAILED, cause or "the execution reached its time limit"),
-        "FAILED": (Outcome.FAILED, f"{error}: {cause}"),
+        "FAILED": (Outcome.FAILED, f"{error}: {cause}" if error else cause),
+        "SUCCEEDED": (Outcome.SUCCEEDED, "its execution succeeded"),
     }[detail["status"]]
     return {
         "run_id": detail["name"],

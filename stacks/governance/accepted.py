@@ -165,6 +165,27 @@ ACCEPTED: tuple[Accepted, ...] = (
         "Resource::*:endpoint/[*]",
         "A run file names its endpoint; who may ask which one is decided by the callers' own permissions.",
     ),
+    _iam5("rlpipe-*-events/Sweeper/FunctionRole/DefaultPolicy/Resource", "Resource::[*]", _NO_RESOURCES),
+    _iam5(
+        "rlpipe-*-events/Sweeper/FunctionRole/DefaultPolicy/Resource",
+        "Resource::*:execution:*:[*]",
+        "The executions of the stage's own state machine, each named after its run.",
+    ),
+    _iam5(
+        "rlpipe-*-events/Sweeper/FunctionRole/DefaultPolicy/Resource",
+        "Resource::*/champions/[*]",
+        "One file an endpoint, in one folder of one bucket, which it only reads.",
+    ),
+    _iam5(
+        "rlpipe-*-events/Sweeper/FunctionRole/DefaultPolicy/Resource",
+        "Resource::*:sagemaker:*/[*]",
+        "Which endpoints and models are this stage's only a description tells; their names are the runs'.",
+    ),
+    _iam5(
+        "rlpipe-*-events/Sweeper/FunctionRole/DefaultPolicy/Resource",
+        "Resource::*:job/[*]",
+        "Batch gives a job its id when it is submitted; only jobs in the stage's own queues are looked at.",
+    ),
     Accepted(
         path="rlpipe-*-api/Api/CloudWatchRole/Resource",
         rule="AwsSolutions-IAM4",

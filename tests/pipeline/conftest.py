@@ -16,6 +16,10 @@ def free_port() -> int:
         return port
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="more of everything that is tried at random")
+
+
 @pytest.fixture(scope="session")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     state_dir = tmp_path_factory.mktemp("laptop")

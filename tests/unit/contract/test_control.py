@@ -134,7 +134,8 @@ class Run(RuleBasedStateMachine):
         self.promised = None
         if wish is Command.PAUSE:
             assert isinstance(self.state, Phase)
-            self.came_from = self.state
+            # One that waits for approval asks for it again.
+            self.came_from = Phase.VALIDATING if self.state is Phase.AWAITING_APPROVAL else self.state
             self.enter(Phase.PAUSED)
         elif wish is Command.RESUME:
             self.enter(self.came_from)

@@ -1,7 +1,7 @@
 """The run table in this process, with a real evaluation of conditions and expressions."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
@@ -27,6 +27,21 @@ class InProcess:
             return answer
 
         return call
+
+    def get_paginator(self, operation: str) -> "Pages":
+        """Pages of an operation."""
+        return Pages(getattr(self, operation))
+
+
+class Pages:
+    """What a paginator is: here all lies on one page."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def paginate(self, **request: Any) -> Iterator[Any]:
+        """The pages."""
+        yield self._call(**request)
 
 
 def in_process_table(name: str) -> InProcess:
