@@ -99,5 +99,9 @@ class Sweeper(Construct):
             "Now and then",
             description="Time to look for what is left over of runs.",
             schedule=events.Schedule.rate(cdk.Duration.minutes(settings.sweeper.every_minutes)),
-            targets=[targets.LambdaFunction(function, dead_letter_queue=dead_letters, retry_attempts=2)],
+            targets=[
+                targets.LambdaFunction(
+                    function, dead_letter_queue=dead_letters, retry_attempts=10, max_event_age=cdk.Duration.hours(6)
+                )
+            ],
         )
