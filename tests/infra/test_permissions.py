@@ -72,6 +72,7 @@ ACTIONS = {
     ("stepfunctions", "send_task_failure"): {"states:SendTaskFailure"},
     ("stepfunctions", "redrive_execution"): {"states:RedriveExecution"},
     ("stepfunctions", "describe_execution"): {"states:DescribeExecution"},
+    ("stepfunctions", "stop_execution"): {"states:StopExecution"},
     ("sagemaker-runtime", "invoke_endpoint"): {"sagemaker:InvokeEndpoint"},
     ("s3", "list_object_versions"): {"s3:ListBucketVersions"},
     ("s3", "list_objects_v2"): {"s3:ListBucket"},
