@@ -36,7 +36,7 @@ def submit_by_hand(laptop: Laptop, run_id: str) -> str:
         jobQueue=queue,
         jobDefinition=definition,
         parameters={"run": f"s3://{laptop.artifacts_bucket}/runs/{run_id}", "seed": "0"},
-        containerOverrides={"command": ["python", "-c", "import time; time.sleep(600)"]},
+        containerOverrides={"command": ["-c", "import time; time.sleep(600)"]},
     )["jobId"]
     return job_id
 
