@@ -58,6 +58,22 @@ class AcrossSeeds(_Model):
     iqm_interval: tuple[float, float]
 
 
+class Baseline(_Model):
+    """Another way to act, on the judging episodes."""
+
+    mean_return: float
+    difference: float = Field(description="Mean of the policy's return minus this one's, episode by episode.")
+    difference_lower_bound: float = Field(description="Lower end of the one-sided interval of the difference.")
+
+
+class Baselines(_Model):
+    """What a return is worth, where the environment knows."""
+
+    rules: dict[str, Baseline] = Field(description="By name; `nothing` does nothing.")
+    optimum: float | None = Field(description="Mean of the most that could be earned in each episode with foresight.")
+    share_of_optimum: float | None = Field(description="The policy's mean return as a share of that.")
+
+
 class Verdict(Figures):
     """The decision, the rule that made it, and the evidence. The figures are the chosen policy's."""
 
@@ -72,3 +88,4 @@ class Verdict(Figures):
     across_seeds: AcrossSeeds | None = Field(description="Null where there was only one.")
     onnx_observations: int = Field(description="Recorded observations on which ONNX and torch gave equal actions.")
     candidates: dict[str, float] = Field(description="Mean return of each seed's policy, by seed.")
+    baselines: Baselines | None = Field(default=None, description="Null where the environment names none.")

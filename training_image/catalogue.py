@@ -31,8 +31,8 @@ MAX_RETURNS = {
     "CliffWalking-v1": -13,
 }
 
-# Constructor arguments that choose how an environment is shown, not what it is.
-_PRESENTATION = {"render_mode", "screen_width", "screen_height"}
+# Constructor arguments that choose how an environment is shown, not what it is; and what its run hands over.
+_PRESENTATION = {"render_mode", "screen_width", "screen_height", "table"}
 # Wrappers around another library's environments, and ids that build no environment by themselves.
 _EXCLUDED_PREFIXES = ("GymV", "phys2d/", "tabular/")
 
@@ -73,6 +73,7 @@ def describe(spec: EnvSpec) -> Environment | None:
             reward_threshold=spec.reward_threshold,
             max_return=MAX_RETURNS.get(spec.id),
             kwargs=_kwargs(spec),
+            table=getattr(type(environment.unwrapped), "table_columns", None),
             says_valid_actions=says_valid_actions(environment),
             variants=list(_variants(spec, environment)),
         )

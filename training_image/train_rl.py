@@ -15,15 +15,17 @@ import argparse
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from contract.events import Ended
-from contract.layout import CHECKPOINTS, MODEL, TRAINING_SUMMARY, seed_folder
+from contract.layout import CHECKPOINTS, MODEL, TRAINING_DATA, TRAINING_SUMMARY, seed_folder
 from contract.outcomes import ExitCode
 from contract.policy import POLICY_GRAPH
 from training_image.trainer import (
     imports,
+    tables,
     threads,  # noqa: F401 - before numpy and torch
 )
 from training_image.trainer.command import by_hand, guarded, leave
@@ -61,6 +63,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="trainings side by side with --seeds (default: processors)"
     )
+    parser.add_argument("--data", metavar="DIR", help="prepared data to learn from, as prepare_data.py wrote them")
     parser.add_argument("--output", metavar="DIR", help="where to write (default runs/<env>-<algo>-<seed>-<time>)")
     parser.add_argument("--resume", action="store_true", help="continue the training in --output")
     parser.add_argument("--json", action="store_true", help="print a JSON summary on stdout, all else on stderr")
@@ -73,7 +76,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--run", metavar="URI", help="prefix of a prepared run; the rest comes from its run.json")
     options = parser.parse_args(arguments)
-    mine = ("env", "timesteps", "algo", "evaluate_every", "seeds", "jobs", "output", "resume", "json", "set")
+    mine = ("env", "timesteps", "algo", "evaluate_every", "seeds", "jobs", "data", "output", "resume", "json", "set")
     if options.run:
         if given := [f"--{name.replace('_', '-')}" for name in mine if getattr(options, name)]:
             parser.error(f"--run takes everything but --seed from run.json, so not {', '.join(given)}")
@@ -96,7 +99,7 @@ def _in_container(options: argparse.Namespace, signals: Signals) -> int:
 
     def prepare() -> tuple[Plan, Storage]:
         storage = open_storage(options.run)
-        plan = plan_of_run(read_run(storage), options.seed)
+        plan = plan_of_run(tables.bound(read_run(storage), storage, TRAINING_DATA), options.seed)
         return plan, storage.below(seed_folder(plan.seed))
 
     exit_code, reason, _ = _train(prepare, reporter, signals)
@@ -216,7 +219,15 @@ def _plan_by_hand(options: argparse.Namespace, storage: Storage) -> Plan:
                 raise UsageError(f"--set {name}: {part} has no fields of its own")
         section[field] = value
     seed = options.seed if options.seed is not None else begun["seed"] if begun else 0
-    return plan_by_hand(Path(storage.uri).name, document, seed)
+    # A run file never says where its table is.
+    place = document["environment"].get("kwargs", {}).pop(tables.ARGUMENT, None)
+    if options.data:
+        place = str(Path(options.data) / Path(TRAINING_DATA).name)
+    plan = plan_by_hand(Path(storage.uri).name, document, seed)
+    if place is None:
+        return plan
+    environment = tables.replaying(plan.specification.environment, place)
+    return replace(plan, specification=plan.specification.model_copy(update={"environment": environment}))
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -16,11 +16,12 @@ import json
 from typing import Any
 
 from contract.events import Ended
-from contract.layout import MODEL
+from contract.layout import HELD_OUT_DATA, MODEL
 from contract.policy import POLICY_GRAPH
 from contract.run import EnvironmentSection
 from training_image.trainer import (
     imports,
+    tables,
     threads,  # noqa: F401 - before numpy and torch
 )
 from training_image.trainer.command import guarded, leave
@@ -61,7 +62,7 @@ def _in_container(uri: str) -> int:
 
     def work() -> str:
         storage = open_storage(uri)
-        run = read_run(storage)
+        run = tables.bound(read_run(storage), storage, HELD_OUT_DATA)
         with imports.without_collection():
             from training_image.trainer.validation import validate
 
@@ -83,6 +84,8 @@ def _by_hand(options: argparse.Namespace) -> int:
             f"episodes (at least {summary['lower_bound']:.6g} with {100 * CONFIDENCE:g} % confidence), "
             f"from {summary['min_episode_return']:g} to {summary['max_episode_return']:g}; {summary['checked']}."
         )
+        if summary["beside"]:
+            reporter.log(summary["beside"])
         if summary["video"]:
             reporter.log(f"An episode to look at: {summary['video']}")
     else:
@@ -94,7 +97,7 @@ def _by_hand(options: argparse.Namespace) -> int:
 
 def _evaluate(folder: Path, episodes: int, render: str | None) -> dict[str, Any]:
     with imports.without_collection():
-        from training_image.trainer import model
+        from training_image.trainer import baselines, model
         from training_image.trainer.evaluation import HELD_OUT_SEEDS, play
         from training_image.trainer.judging import interquartile_mean, lower_bound
         from training_image.trainer.served import ServedPolicy, prove_equal
@@ -103,8 +106,9 @@ def _evaluate(folder: Path, episodes: int, render: str | None) -> dict[str, Any]
         raise UsageError(f"--model {folder}: there is no such folder")
     storage = open_storage(str(folder / MODEL if (folder / MODEL).is_dir() else folder))
     trained = model.read(storage)
-    environment = EnvironmentSection.model_validate(trained.document["environment"])
+    environment = tables.held_out(EnvironmentSection.model_validate(trained.document["environment"]))
     played = play(trained.graph, environment, episodes=episodes, seed=HELD_OUT_SEEDS)
+    others = baselines.beside(played, environment, seed=HELD_OUT_SEEDS, confidence=CONFIDENCE)
     onnx = storage.read(POLICY_GRAPH)
     proven = 0
     if onnx is not None:
@@ -133,6 +137,8 @@ def _evaluate(folder: Path, episodes: int, render: str | None) -> dict[str, Any]
         "onnx_observations": proven,
         "checked": f"ONNX acts the same on {proven:,} observations" if onnx else f"there is no {POLICY_GRAPH}",
         "video": video,
+        "baselines": others.model_dump() if others else None,
+        "beside": baselines.sentence(others).strip() if others else "",
     }
 
 

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper,
 from contract.run import EnvironmentSection
 from training_image.trainer import (
     installed,  # noqa: F401 - environments of installed packages
+    tables,
     workers,
 )
 from training_image.trainer.errors import UsageError
@@ -37,7 +38,7 @@ def make(of: EnvironmentSection, copies: int, *, processes: bool = False, render
     try:
         made: VecEnv | None = workers.start(builds) if processes else None
         if made is None and not shown:
-            made = native(of.id, of.kwargs, copies)
+            made = native(of.id, tables.given(of.kwargs), copies)
         made = made or DummyVecEnv(builds)
         return VecFrameStack(made, of.frame_stack) if of.frame_stack > 1 else made
     except Exception as error:
@@ -65,7 +66,7 @@ def _monitored(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any
         environment_id,
         max_episode_steps=episode_steps(environment_id),
         disable_env_checker=True,
-        **kwargs,
+        **tables.given(kwargs),
     )
     return Monitor(ValidActions(FreshOnSeed(build)))
 

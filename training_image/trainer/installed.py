@@ -1,4 +1,4 @@
-"""Registers the environments of installed packages with Gymnasium, once, when this is imported.
+"""Registers the project's own environments and those of installed packages with Gymnasium, once, when this is imported.
 
 A package names the function that registers them under the entry point `gymnasium.envs`; the entry's name becomes the
 first half of their ids. Gymnasium itself looks at entry points no more.
@@ -9,6 +9,10 @@ from importlib.metadata import entry_points
 
 from gymnasium import logger
 from gymnasium.envs.registration import namespace
+
+from training_image import environments
+
+environments.register()
 
 for _point in entry_points(group="gymnasium.envs"):
     try:

@@ -16,6 +16,9 @@ import numpy.typing as npt
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
 
+from training_image.environments.battery import BatteryVector
+from training_image.environments.inventory import InventoryVector
+
 Step = Callable[[Any, npt.NDArray[Any]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], Any, Any]]
 Restart = Callable[[Any, npt.NDArray[np.intp]], npt.NDArray[np.float32]]
 
@@ -57,7 +60,24 @@ def _restart_cartpole(environment: Any, finished: npt.NDArray[np.intp]) -> npt.N
     return np.asarray(environment.state[:, finished].T, dtype=np.float32)
 
 
-_KNOWN: dict[type, tuple[Step, Restart]] = {CartPoleVectorEnv: (_step_cartpole, _restart_cartpole)}
+def _step_table(
+    environment: Any, actions: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """One step of all copies of an environment that replays a table; nothing cuts its episodes short."""
+    observations, rewards, ended = environment.advance(actions)
+    return observations, rewards.astype(np.float32), ended, np.zeros(len(ended), np.bool_)
+
+
+def _restart_table(environment: Any, finished: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """Start new episodes in the finished copies; returns their first observations."""
+    return np.asarray(environment.restart(finished), dtype=np.float32)
+
+
+_KNOWN: dict[type, tuple[Step, Restart]] = {
+    CartPoleVectorEnv: (_step_cartpole, _restart_cartpole),
+    BatteryVector: (_step_table, _restart_table),
+    InventoryVector: (_step_table, _restart_table),
+}
 
 
 class NativeVecEnv(VecEnv):

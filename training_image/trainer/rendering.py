@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from contract.layout import VIDEOS
 from contract.run import EnvironmentSection
-from training_image.trainer import environments
+from training_image.trainer import environments, tables
 from training_image.trainer.errors import UsageError
 from training_image.trainer.evaluation import HELD_OUT_SEEDS, Episodes, Policy, copies_for, play, play_round
 from training_image.trainer.headless import prepare
@@ -127,7 +127,7 @@ def _shoot(
     stride = math.ceil(length / MOST_FRAMES)
     drawn = environments.make(of, 1, render_mode="rgb_array")
     copies = copies_for(episodes)
-    together = environments.make(of, copies) if native(of.id, of.kwargs, 1) else None
+    together = environments.make(of, copies) if native(of.id, tables.given(of.kwargs), 1) else None
     try:
         if together is None:  # the episode's copy is seeded by its own number, so it can be played alone
             camera = _Camera(drawn, count=number + 1, wanted=number, stride=stride)
@@ -214,7 +214,7 @@ def poster(content: bytes) -> bytes:
 def _check(of: EnvironmentSection, mode: str) -> float:
     """Pictures a second at the environment's own pace."""
     prepare()
-    environment = gymnasium.make(of.id, **dict[str, Any](of.kwargs))
+    environment = gymnasium.make(of.id, **tables.given(dict[str, Any](of.kwargs)))
     metadata = dict(environment.metadata)
     environment.close()
     modes = metadata.get("render_modes", [])

@@ -27,7 +27,7 @@ from contract.layout import (
 from contract.policy import GOLDEN_DOCUMENT, POLICY_DOCUMENT, POLICY_GRAPH, Golden, ObservationSpace, Policy, Space
 from contract.run import ResolvedRun
 from contract.verdict import Comparison, Verdict
-from training_image.trainer import archive, input_statistics, judging, model
+from training_image.trainer import archive, baselines, input_statistics, judging, model
 from training_image.trainer import observations as batches
 from training_image.trainer.champion import Champion, Incomparable
 from training_image.trainer.champion import find as find_champion
@@ -103,6 +103,12 @@ def validate(run: ResolvedRun, storage: Storage, reporter: Reporter) -> Verdict:
         incomparable=(champion.rule, champion.reason) if isinstance(champion, Incomparable) else None,
         across=judging.across_seeds([choosing[name].returns for name in means], rules.confidence) if means else None,
     )
+    beside = baselines.beside(
+        episodes, run.specification.environment, seed=judging_seeds(run.run_id), confidence=rules.confidence
+    )
+    if beside:
+        reason = verdict.reason + baselines.sentence(beside)
+        verdict = verdict.model_copy(update={"baselines": beside, "reason": reason})
     golden = _json(_golden(chosen.served, episodes))
     document = _json(_policy(run, chosen.policy, verdict, episodes))
     packed = {POLICY_GRAPH: chosen.onnx, POLICY_DOCUMENT: document, GOLDEN_DOCUMENT: golden}
