@@ -104,10 +104,12 @@ def test_pods_are_locked_up_as_containers_are(kubernetes: Stage) -> None:
         assert security["ReadOnlyRootFilesystem"] is True
         assert security["RunAsNonRoot"] is True
         assert security["Privileged"] is False
-        [mount] = container["VolumeMounts"]
-        assert mount["MountPath"] == "/tmp"
-        [volume] = pod["Volumes"]
-        assert volume["EmptyDir"] == {"Medium": "Memory", "SizeLimit": "256Mi"}
+        volumes = {it["Name"]: it["EmptyDir"] for it in pod["Volumes"]}
+        mounted = {it["MountPath"]: volumes.pop(it["Name"]) for it in container["VolumeMounts"]}
+        assert mounted.pop("/tmp") == {"Medium": "Memory", "SizeLimit": "256Mi"}
+        temporary = {it["Value"] for it in container["Env"] if it["Name"] == "TMPDIR"}
+        assert mounted.keys() == temporary, "room on the instance's volume for the job that is told of it"
+        assert not volumes
 
 
 def test_the_state_machine_gives_every_pod_its_parameters(kubernetes: Stage, stages: dict[str, Stage]) -> None:
