@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import buffer, features, kills, pauses, process, quality, solving, verdict
+from benchmarks import buffer, features, fuzz, kills, pauses, process, quality, serving, solving, verdict
 from benchmarks.results import FOLDER
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -16,6 +16,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "kills": kills.main,
     "pauses": pauses.main,
     "verdict": verdict.main,
+    "serving": serving.main,
+    "fuzz": fuzz.main,
 }
 
 

@@ -16,6 +16,10 @@ REQUIREMENTS = {
     "tianshou": ["tianshou[eval]==2.0.1"],
     "cleanrl": ["gymnasium==1.4.0", "torch", "numpy"],
     "rllib": ["ray[rllib]==2.60.0", "torch"],
+    "mlserver": ["mlserver==1.7.1", "onnxruntime==1.31.1", "uvloop<0.22"],
+    "mms": ["sagemaker-inference==1.10.1", "multi-model-server==1.1.11", "onnxruntime==1.31.1", "setuptools<70"],
+    "litserve": ["litserve==0.2.19", "onnxruntime==1.31.1"],
+    "fastapi": ["fastapi==0.165.0", "uvicorn[standard]==0.54.0", "stable-baselines3==2.9.2", "torch==2.13.0"],
 }
 """What pip puts into the environment of each other library."""
 
