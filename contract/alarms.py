@@ -1,5 +1,6 @@
 """The alarms: what each watches, means, and asks for. Stacks, messages and docs/monitoring.md are made of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contract import metrics
@@ -11,12 +12,12 @@ class Alarm:
     """One alarm.
 
     Attributes:
-        name: its last words: the alarm of a stage is called `rlpipe-<stage>-<name>`.
+        name: the last word of what it is called: `rlpipe-<stage>-<name>`.
         title: what is wrong, in a few words.
         meaning: what happened, for somebody who was woken by it.
         why: what it costs not to know.
         advice: what to do.
-        commands: what to type; `{run}` stands for the run.
+        commands: what to type; `{run}`, `{queue}` and `{endpoint}` stand for what it is about.
         metric: what is watched.
         statistic: of all seeds of a run, or of all that a stage did, in a minute.
         tells: False where the run's own message, which gives the reason, has told already.
@@ -31,6 +32,15 @@ class Alarm:
     metric: Metric | None = None
     statistic: str = "MAX"
     tells: bool = True
+
+    def commands_for(self, values: Mapping[str, str]) -> list[str]:
+        """The commands about something; those that name what is not known are left out."""
+        known = {f"{{{name}}}": value for name, value in values.items()}
+        unknown = [name for name in ("{run}", "{queue}", "{endpoint}") if name not in known]
+        commands = [command for command in self.commands if not any(name in command for name in unknown)]
+        for name, value in known.items():
+            commands = [command.replace(name, value) for command in commands]
+        return commands
 
 
 OF_RUNS: tuple[Alarm, ...] = (
@@ -153,7 +163,46 @@ OF_A_STAGE: tuple[Alarm, ...] = (
 )
 """Each watches a stage as a whole."""
 
-ALARMS = (*OF_RUNS, *OF_A_STAGE)
+OF_ENDPOINTS: tuple[Alarm, ...] = (
+    Alarm(
+        name="errors",
+        title="requests to a policy fail",
+        meaning="More requests to the endpoint fail than the run file's `deploy.max_error_percent` allows.",
+        why="Whoever asks the policy gets no action. An update that is under way goes back by itself.",
+        advice="Read the endpoint's log; put the policy before it back if the new one is the cause.",
+        commands=("rlpipe endpoints list", "aws logs tail /aws/sagemaker/Endpoints/{endpoint}"),
+    ),
+    Alarm(
+        name="latency",
+        title="a policy answers slowly",
+        meaning="One request in ten takes longer than the run file's `deploy.max_latency_ms`.",
+        why="Whoever asks the policy waits. An update that is under way goes back by itself.",
+        advice="More instances (`serving.instances`) or a larger type; or a smaller network.",
+        commands=("rlpipe endpoints list", "aws logs tail /aws/sagemaker/Endpoints/{endpoint}"),
+    ),
+    Alarm(
+        name="idle",
+        title="nobody asks a policy",
+        meaning="An endpoint had no request for a day.",
+        why="It is paid for by the hour, whether anybody asks it or not.",
+        advice="Switch it off; switching it on again takes minutes and needs no training.",
+        commands=("rlpipe endpoints off {endpoint}", "rlpipe endpoints delete {endpoint}"),
+    ),
+    Alarm(
+        name="drift",
+        title="a policy is asked something else than it was validated on",
+        meaning="The observations that callers send differ from those of validation by more than the run file's "
+        "`deploy.drift.max_index`.",
+        why="What validation said of the policy does not hold for them.",
+        advice="See `drift/{endpoint}.json` among the artifacts for the elements that moved. If the callers are right, "
+        "train anew on what they see; if they are wrong, mend the caller.",
+        commands=("rlpipe endpoints list", "rlpipe endpoints off {endpoint}"),
+        metric=metrics.CAPTURED_DRIFT,
+    ),
+)
+"""Each watches one endpoint; the pipeline makes them with it, as `rlpipe-<endpoint>-<name>`."""
+
+ALARMS = (*OF_RUNS, *OF_A_STAGE, *OF_ENDPOINTS)
 
 CAUSES_OF_A_BLOCKED_QUEUE = {
     "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY": (

@@ -180,8 +180,13 @@ def _warm_up_functions(handler: dict[str, Callable[..., Any]]) -> None:
     for operation in ("create", "update"):
         provision = handler[operation]
 
-        def provision_and_warm_up(*args: Any, _provision: Callable[..., _Created] = provision) -> _Created:
+        def provision_and_warm_up(
+            *args: Any, _provision: Callable[..., _Created] = provision, _operation: str = operation
+        ) -> _Created:
             created = _provision(*args)
+            properties = args[1] if _operation == "create" else args[2]
+            # ministack's own handler does not know them.
+            hooks.set_dead_letters(created[0], (properties.get("DeadLetterConfig") or {}).get("TargetArn"))
             hooks.warm_up_function(created[0])
             return created
 

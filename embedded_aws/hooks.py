@@ -557,6 +557,13 @@ def report_lambda_errors_as_aws_does() -> None:
     replace("services.lambda_svc", "_execute_function_warm", execute_warm)
 
 
+def set_dead_letters(name: str, queue: str | None) -> None:
+    """Where events go that a function failed on."""
+    function = private("services.lambda_svc", "_functions").get(name)
+    if function:
+        function["config"]["DeadLetterConfig"] = {"TargetArn": queue} if queue else {}
+
+
 def warm_up_function(name: str) -> None:
     """Start the function's first process in the background, so that its first invocation finds it ready."""
     function = private("services.lambda_svc", "_functions").get(name)

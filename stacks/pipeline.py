@@ -69,8 +69,8 @@ class PipelineStack(RoomStack):
             artifacts_bucket=artifacts_bucket,
             run_table=run_table,
             model_role=model_role,
-            topic=topic,
             alarms=alarms,
+            alert_function=alert_function,
         )
         state_machine = sfn.StateMachine(
             self,

@@ -25,6 +25,9 @@ _dynamodb = boto3.client("dynamodb")
 QUIET = timedelta(hours=6)
 """An alarm that goes off and on tells of the same run this often at most."""
 
+_PLACES = {"QueueName": "queue", "EndpointName": "endpoint"}
+"""What dimensions are called in commands."""
+
 _QUEUE_BLOCKED = "Batch Job Queue Blocked"
 _JOB_CHANGED = "Batch Job State Change"
 
@@ -52,7 +55,8 @@ def _alarm(data: dict[str, Any]) -> None:
     if alarm is None:
         _tell(_of_description(data["alarmName"], data["configuration"].get("description", ""), reason))
     elif contributor is None:
-        _tell(_message(alarm, about=_stage(), reason=reason, values=_dimensions(data)))
+        values = _dimensions(data)
+        _tell(_message(alarm, about=values.get("endpoint", _stage()), reason=reason, values=values))
     elif _note(run_id := contributor["attributes"][metrics.RUN], alarm, reason):
         _tell(_message(alarm, about=run_id, reason=reason, values={"run": run_id}))
 
@@ -109,36 +113,28 @@ def _job_failed(detail: dict[str, Any]) -> None:
 
 
 def _message(alarm: Alarm, *, about: str, reason: str, values: dict[str, str]) -> Message:
-    commands = [command for command in alarm.commands if "{run}" not in command or "run" in values]
     return Message(
         kind=alarm.name,
         about=about,
         symbol="⚠️",
         paragraphs=(f"{about}: {alarm.title}.", f"{alarm.meaning} {alarm.why}", f"CloudWatch says: {reason}"),
-        steps=(alarm.advice, *(f"`{command.format_map(_Known(values))}`" for command in commands)),
+        steps=(alarm.advice, *(f"`{command}`" for command in alarm.commands_for(values))),
         keywords=(_stage(), *([experiment_of_run(values["run"])] if "run" in values else [])),
     )
 
 
-class _Known(dict[str, str]):
-    """Names that nobody knows stay as they are."""
-
-    def __missing__(self, name: str) -> str:
-        return f"<{name}>"
-
-
 def _of_description(name: str, description: str, reason: str) -> Message:
-    """An alarm of an endpoint, or of somebody else: its description says what to do."""
+    """An alarm of somebody else: its description says what to do."""
     paragraphs = tuple(text for text in (description, f"CloudWatch says: {reason}") if text)
     return Message(kind="ALARM", about=name, symbol="⚠️", paragraphs=paragraphs, keywords=(_stage(),))
 
 
 def _dimensions(data: dict[str, Any]) -> dict[str, str]:
-    """What the alarm's only metric is of, for its commands."""
+    """What an alarm's only metric is of, for its commands."""
     found: dict[str, str] = {}
     for metric in data["configuration"]["metrics"]:
         found |= metric.get("metricStat", {}).get("metric", {}).get("dimensions", {})
-    return {"queue": found["QueueName"]} if "QueueName" in found else {}
+    return {ours: found[theirs] for theirs, ours in _PLACES.items() if theirs in found}
 
 
 def _note(run_id: str, alarm: Alarm, reason: str) -> bool:

@@ -103,7 +103,7 @@ def _put(name: str, description: str, **settings: Any) -> None:
         AlarmName=name,
         AlarmDescription=description,
         EvaluationPeriods=1,
-        AlarmActions=[os.environ["TOPIC_ARN"]],
+        AlarmActions=[os.environ["ALERT_FUNCTION_ARN"]],
         Tags=[{"Key": "project", "Value": "rlpipe"}],
         **{"Namespace": _NAMESPACE, **settings},
     )

@@ -102,7 +102,7 @@ class Alarms:
         )
 
     def _make(self, alarm: Alarm, *, above: float, place: str = "", **settings: Any) -> None:
-        commands = " / ".join(alarm.commands).format(run="RUN", queue="QUEUE")
+        commands = " / ".join(alarm.commands_for({"run": "RUN", "queue": "QUEUE"}))
         cloudwatch.CfnAlarm(
             self._scope,
             f"{place}{alarm.name}Alarm",

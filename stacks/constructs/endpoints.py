@@ -12,7 +12,6 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_scheduler as scheduler
-from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
@@ -45,8 +44,8 @@ class Endpoints(Construct):
         artifacts_bucket: s3.IBucket,
         run_table: dynamodb.ITable,
         model_role: iam.IRole,
-        topic: sns.ITopic,
         alarms: Alarms,
+        alert_function: lambda_.IFunction,
     ) -> None:
         super().__init__(scope, construct_id)
         self._stack = scope
@@ -61,7 +60,7 @@ class Endpoints(Construct):
             environment={
                 "ARTIFACTS_BUCKET": artifacts_bucket.bucket_name,
                 "RUN_TABLE": run_table.table_name,
-                "TOPIC_ARN": topic.topic_arn,
+                "ALERT_FUNCTION_ARN": alert_function.function_arn,
                 "MODEL_ROLE_ARN": model_role.role_arn,
                 "SERVING_INSTANCE_TYPE": settings.serving.instance_type,
                 "SERVING_INSTANCES": str(settings.serving.instances),

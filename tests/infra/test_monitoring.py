@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from config.settings import AlertsSettings, Settings, load_settings
-from contract.alarms import ALARMS, OF_RUNS, alarm_name, alarm_of
+from contract.alarms import OF_A_STAGE, OF_RUNS, alarm_name, alarm_of
 from contract.metrics import METRICS, NAMESPACE
 from embedded_aws.metrics_insights import parse
 from tests.infra.conftest import Properties, Stage, synthesise
@@ -20,8 +20,8 @@ def alarms(stage: Stage) -> dict[str, Properties]:
 
 def test_each_alarm_of_the_table_is_there_and_no_other(stage: Stage) -> None:
     found = alarms(stage)
-    assert {alarm_of(name) for name in found} == set(ALARMS)
-    for alarm in ALARMS:
+    assert {alarm_of(name) for name in found} == {*OF_RUNS, *OF_A_STAGE}
+    for alarm in (*OF_RUNS, *OF_A_STAGE):
         if alarm.name != "DeadLetters":
             assert alarm_name(stage.settings.stage, alarm) in found
 
@@ -77,7 +77,7 @@ def test_alarms_call_the_function_that_tells_unless_the_run_tells_itself(stage: 
         actions = json.dumps(it["AlarmActions"])
         assert ("Alert" in actions) == alarm.tells, name
         assert len(it["AlarmActions"]) == alarm.tells
-    silent = {alarm.name for alarm in ALARMS if not alarm.tells}
+    silent = {alarm.name for alarm in OF_A_STAGE if not alarm.tells}
     assert silent == {"RunFailed", "RunTimedOut"}, "of the ends of runs the finish function tells"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.stub import ANY, Stubber
 
-from contract.alarms import ALARMS, CAUSES_OF_A_BLOCKED_QUEUE, OF_RUNS, alarm_name, alarm_of
+from contract.alarms import ALARMS, CAUSES_OF_A_BLOCKED_QUEUE, OF_ENDPOINTS, OF_RUNS, alarm_name, alarm_of
 from lambdas.alert import handler as alert
 from lambdas.items import to_item
 
@@ -117,9 +117,17 @@ def test_dead_letters_are_told_with_their_queue(told: list[dict[str, Any]]) -> N
 
 
 def test_an_alarm_that_only_its_description_explains_is_told_in_its_words(told: list[dict[str, Any]]) -> None:
-    alert.handler(of_metric("rlpipe-cartpole-latency", EndpointName="cartpole"), None)
-    assert told[0]["Subject"] == "ALARM: rlpipe-cartpole-latency"
+    alert.handler(of_metric("somebody-elses"), None)
+    assert told[0]["Subject"] == "ALARM: somebody-elses"
     assert "Look at it: rlpipe doctor" in text(told[0])
+
+
+@pytest.mark.parametrize("alarm", OF_ENDPOINTS, ids=lambda alarm: alarm.name)
+def test_an_alarm_of_an_endpoint_names_it(alarm: Any, told: list[dict[str, Any]]) -> None:
+    alert.handler(of_metric(f"rlpipe-cartpole-{alarm.name}", EndpointName="cartpole", VariantName="v"), None)
+    assert told[0]["Subject"] == f"{alarm.name}: cartpole"
+    for part in (alarm.meaning, alarm.advice.replace("`", ""), "cartpole"):
+        assert part in text(told[0])
 
 
 @pytest.mark.parametrize("code", [*CAUSES_OF_A_BLOCKED_QUEUE, "NEW:CAUSE"])
@@ -210,5 +218,5 @@ def test_an_alarm_is_known_by_its_name_and_no_other_is() -> None:
     for alarm in ALARMS:
         assert alarm_of(alarm_name("dev", alarm)) is alarm
         assert alarm_of(alarm_name("dev", alarm, "Events")) is alarm
-    assert alarm_of("rlpipe-cartpole-errors") is None
+    assert alarm_of("rlpipe-cartpole-other") is None
     assert alarm_of("other-ReturnDrop") is None
