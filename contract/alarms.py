@@ -194,7 +194,7 @@ OF_ENDPOINTS: tuple[Alarm, ...] = (
         meaning="The observations that callers send differ from those of validation by more than the run file's "
         "`deploy.drift.max_index`.",
         why="What validation said of the policy does not hold for them.",
-        advice="See `drift/{endpoint}.json` among the artifacts for the elements that moved. If the callers are right, "
+        advice="The elements that moved are among the artifacts, under `drift/`. If the callers are right, "
         "train anew on what they see; if they are wrong, mend the caller.",
         commands=("rlpipe endpoints list", "rlpipe endpoints off {endpoint}"),
         metric=metrics.CAPTURED_DRIFT,

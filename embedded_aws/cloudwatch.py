@@ -13,9 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from embedded_aws import hooks
+from embedded_aws import delivery, hooks, permissions
 from embedded_aws.metrics_insights import Query, parse
 from embedded_aws.settings import ACCOUNT, REGION
 
@@ -114,7 +115,14 @@ def _call_functions(alarm: _Alarm, data: Mapping[str, Any]) -> None:
     }
     for action in alarm.get(actions[data["state"]["value"]]) or []:
         if action.startswith("arn:aws:lambda:"):
-            hooks.call_function(action, json.dumps(event))
+            delivery.call_function(action, json.dumps(event), partial(_check, alarm["AlarmArn"], action))
+
+
+def _check(alarm: str, function: str, policy: Any) -> None:
+    """Raise DeniedError unless the function's policy lets the alarm call it."""
+    permissions.check_service(
+        "lambda.alarms.cloudwatch.amazonaws.com", "lambda:InvokeFunction", function, policy, alarm
+    )
 
 
 def _described(alarm: _Alarm) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ _EVENTS = "services.eventbridge"
 _FUNCTIONS = "services.lambda_svc"
 _STATES = "services.stepfunctions"
 _LONGEST_SUBJECT = 100
-_rule: contextvars.ContextVar[str] = contextvars.ContextVar("rule", default="")
+_sender: contextvars.ContextVar["Sender"] = contextvars.ContextVar("sender")
 _refusal: contextvars.ContextVar["Refusal | None"] = contextvars.ContextVar("refusal", default=None)
 _log = logging.getLogger("embedded_aws")
 
@@ -33,6 +33,21 @@ class Refusal:
 
     code: str
     message: str
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sends an event: a rule, whom the target's own policy must let, or a schedule, in the name of its role."""
+
+    arn: str
+    role: str | None
+
+    def check(self, action: str, target: str, policy: Any) -> None:
+        """Raise DeniedError unless it may; `policy` is the target's."""
+        if self.role:
+            permissions.check(self.role, action, [target])
+        else:
+            permissions.check_service("events.amazonaws.com", action, target, policy, self.arn)
 
 
 def install(settings: Settings) -> None:
@@ -46,19 +61,19 @@ def _keep_undelivered_events(settings: Settings) -> None:
     invoke = hooks.private(_EVENTS, "_invoke_target")
 
     def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> None:
-        token, of_rule = _refusal.set(None), _rule.set(rule.get("Arn", ""))
+        token, of_rule = _refusal.set(None), _sender.set(Sender(rule.get("Arn", ""), target.get("RoleArn")))
         try:
             invoke(target, event, rule, view)
             refused = _refusal.get()
         finally:
             _refusal.reset(token)
-            _rule.reset(of_rule)
+            _sender.reset(of_rule)
         if refused:
             whole = (view or hooks.private(_EVENTS, "_pattern_event_view")(event)).event_with_detail()
             _keep(settings, target, rule, whole, refused)
 
     hooks.replace(_EVENTS, "_invoke_target", invoke_target)
-    hooks.replace(_EVENTS, "_dispatch_to_lambda", _call_function)
+    hooks.replace(_EVENTS, "_dispatch_to_lambda", _call_target)
     _refuse_unknown("_dispatch_to_sqs", lambda spec: hooks.private("services.sqs", "_queue_by_arn")(str(spec)))
     _refuse_unknown("_dispatch_to_sns", lambda arn: hooks.private("services.sns", "_topic_by_arn_any_scope")(arn))
     _refuse_unknown("_dispatch_to_stepfunctions", hooks.private(_STATES, "_resolve_state_machine_arn"))
@@ -74,14 +89,14 @@ def _keep(settings: Settings, target: dict[str, Any], rule: dict[str, Any], even
             "ERROR_CODE": refused.code,
             "ERROR_MESSAGE": refused.message,
         }
-        _send(settings, queue, event, about, lambda: _check_queue(queue, rule.get("Arn", "")))
+        sender = Sender(rule.get("Arn", ""), target.get("RoleArn"))
+        _send(settings, queue, event, about, lambda: _check_queue(queue, sender))
 
 
-def _check_queue(arn: str, source: str) -> None:
-    """Raise DeniedError unless the queue's policy lets EventBridge send to it for the rule."""
+def _check_queue(arn: str, sender: Sender) -> None:
+    """Raise DeniedError unless the sender may send to the queue."""
     queue = hooks.private("services.sqs", "_queue_by_arn")(arn) or {}
-    policy = queue.get("attributes", {}).get("Policy")
-    permissions.check_service("events.amazonaws.com", "sqs:SendMessage", arn, policy, source)
+    sender.check("sqs:SendMessage", arn, queue.get("attributes", {}).get("Policy"))
 
 
 def _refuse_unknown(name: str, find: Any) -> None:
@@ -93,7 +108,7 @@ def _refuse_unknown(name: str, find: Any) -> None:
             return
         try:
             if name == "_dispatch_to_sqs":
-                _check_queue(str(target), _rule.get())
+                _check_queue(str(target), _sender.get())
         except permissions.DeniedError as denied:
             _refusal.set(Refusal("NO_PERMISSIONS", str(denied)))
             return
@@ -102,20 +117,28 @@ def _refuse_unknown(name: str, find: Any) -> None:
     hooks.replace(_EVENTS, name, deliver_or_refuse)
 
 
-def _call_function(arn: str, payload: str) -> None:
-    """Invoke a function as `Event` invocations are: those that fail are tried twice more."""
+def call_function(arn: str, payload: str, check: Callable[[Any], None]) -> Refusal | None:
+    """Invoke a function as `Event` invocations are: those that fail are tried twice more.
+
+    :param check: raises DeniedError where the caller may not; it is given the function's policy.
+    :return: why the function was not invoked, if it was not.
+    """
     function, config, _ = hooks.private(_FUNCTIONS, "_get_func_record_for_ref")(arn)
     if not function or not config:
-        _refusal.set(Refusal("NO_RESOURCE", f"{arn} does not exist"))
-        return
+        return Refusal("NO_RESOURCE", f"{arn} does not exist")
     try:
-        policy = hooks.policy_of_function(arn)
-        permissions.check_service("events.amazonaws.com", "lambda:InvokeFunction", arn, policy, _rule.get())
+        check(hooks.policy_of_function(arn))
     except permissions.DeniedError as denied:
-        _refusal.set(Refusal("NO_PERMISSIONS", str(denied)))
-        return
+        return Refusal("NO_PERMISSIONS", str(denied))
     record = hooks.private(_FUNCTIONS, "_execution_record_for_config")(function, config)
     hooks.private(_FUNCTIONS, "invoke_async_with_retry")(record, json.loads(payload))
+    return None
+
+
+def _call_target(arn: str, payload: str) -> None:
+    sender = _sender.get()
+    if refused := call_function(arn, payload, lambda policy: sender.check("lambda:InvokeFunction", arn, policy)):
+        _refusal.set(refused)
 
 
 def _keep_failed_invocations(settings: Settings) -> None:

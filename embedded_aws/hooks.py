@@ -373,11 +373,6 @@ def messages_in_queues() -> dict[str, int]:
     return counted
 
 
-def call_function(arn: str, payload: str) -> None:
-    """Invoke a function asynchronously, as another service does."""
-    private("services.eventbridge", "_dispatch_to_lambda")(arn, payload)
-
-
 def put_metric(namespace: str, name: str, value: float, unit: str, dimensions: dict[str, str]) -> None:
     """Publish one datum of a service's own CloudWatch metric."""
     put_metrics(namespace, [(name, unit, dimensions, {value: 1})])

@@ -36,6 +36,9 @@ class ComputeStack(RoomStack):
                 )
             ],
         )
+        # A stack's tags do not reach what Batch launches, and instances are most of the bill.
+        for name, value in self.tags.tag_values().items():
+            cdk.Tags.of(launch_template).add(name, value)
         shared: dict[str, Any] = {
             "capacity_wait": cdk.Duration.minutes(round(settings.compute.capacity_wait_hours * 60)),
             "launch_template": launch_template,

@@ -11,11 +11,24 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from config.settings import Settings
-from contract.alarms import ALARMS
+from contract.alarms import ALARMS, OF_A_STAGE, OF_RUNS, alarm_name
 from contract.metrics import OUTCOME
 from contract.outcomes import Outcome
 from stacks.constructs.alarms import MINUTE, Alarms
 from stacks.constructs.base import RoomStack, dead_letters
+from stacks.constructs.dashboards import Dashboards
+
+_DEAD_LETTERS = ("Alerts", "Control", "Endpoints", "Events", "Finish", "Rules")
+"""The places that have a queue of what they could not handle."""
+
+
+def alarm_names(stage: str) -> list[str]:
+    """What the alarms of a stage's stacks are called, those of runs first."""
+    of_queues = next(alarm for alarm in OF_A_STAGE if alarm.name == "DeadLetters")
+    return [
+        *(alarm_name(stage, alarm) for alarm in (*OF_RUNS, *OF_A_STAGE) if alarm is not of_queues),
+        *(alarm_name(stage, of_queues, place) for place in _DEAD_LETTERS),
+    ]
 
 
 class MonitoringStack(RoomStack):
@@ -52,9 +65,17 @@ class MonitoringStack(RoomStack):
             dimensions={"StateMachineArn": state_machine.state_machine_arn},
         )
         alarms.of_dead_letters("Rules", self._dead_letters)
+        dashboards = Dashboards(self, settings=settings)
+        dashboards.fleet([self._alarm_arn(name) for name in alarm_names(settings.stage)])
+        dashboards.endpoint()
         of_our_queues = {"jobQueue": [queue.job_queue_arn for queue in job_queues]}
         self._tell("QueueBlocked", "A job holds back its queue.", "Batch Job Queue Blocked", of_our_queues)
         self._tell("JobFailed", "A job failed.", "Batch Job State Change", {**of_our_queues, "status": ["FAILED"]})
+
+    def _alarm_arn(self, name: str) -> str:
+        return self.format_arn(
+            service="cloudwatch", resource="alarm", resource_name=name, arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
+        )
 
     def _tell(self, construct_id: str, description: str, detail_type: str, detail: dict[str, list[str]]) -> None:
         events.Rule(

@@ -25,6 +25,7 @@ MONTHLY = {
     "AWS::WAFv2::WebACL": 9.0,  # with its four rules
     "AWS::KMS::Key": 1.0,
     "AWS::CloudWatch::Alarm": 0.10,
+    "AWS::CloudWatch::Dashboard": 3.0,  # the first three of an account are free
 }
 """What a resource costs while nothing happens; of an interface endpoint see below. Everything else is paid by use."""
 

@@ -90,7 +90,12 @@ def rehearse(request: Request, held: Lease) -> dict[str, Any]:
         )
     capture = captured.settings(deploy.drift.capture_percent) if deploy.drift else None
     hosting.make_servable(
-        request.run_id, image=request.image, model_uri=request.model_uri, deploy=deploy, capture=capture
+        request.run_id,
+        endpoint=request.endpoint,
+        image=request.image,
+        model_uri=request.model_uri,
+        deploy=deploy,
+        capture=capture,
     )
     if not current.config or not deploy.rehearse:
         return {"status": "skip"}

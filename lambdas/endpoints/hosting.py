@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from contract.metrics import ENDPOINT_VARIABLE, STAGE_VARIABLE
 from contract.run import DeploySection
 
 _sagemaker = boto3.client("sagemaker")
@@ -52,10 +53,11 @@ def describe(name: str) -> Endpoint:
 
 
 def make_servable(
-    run_id: str, *, image: str, model_uri: str, deploy: DeploySection, capture: dict[str, Any] | None
+    run_id: str, *, endpoint: str, image: str, model_uri: str, deploy: DeploySection, capture: dict[str, Any] | None
 ) -> None:
     """Make the model and the endpoint configuration of a run, both named after it.
 
+    :param endpoint: whose metrics its containers tell.
     :param capture: the configuration's DataCaptureConfig, where requests are to be captured.
     """
     serverless = deploy.target == "sagemaker-serverless"
@@ -64,7 +66,11 @@ def make_servable(
             ModelName=run_id,
             ExecutionRoleArn=os.environ["MODEL_ROLE_ARN"],
             EnableNetworkIsolation=not serverless,  # which knows no isolation
-            PrimaryContainer={"Image": image, "ModelDataUrl": model_uri},
+            PrimaryContainer={
+                "Image": image,
+                "ModelDataUrl": model_uri,
+                "Environment": {STAGE_VARIABLE: os.environ["RLPIPE_STAGE"], ENDPOINT_VARIABLE: endpoint},
+            },
         )
     variant: Any = {"VariantName": VARIANT, "ModelName": run_id, "InitialVariantWeight": 1.0}
     if serverless:
@@ -106,7 +112,12 @@ def delete_config(name: str) -> None:
 def create(name: str, config: str) -> None:
     """Create an endpoint."""
     with _unless_there():
-        _sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+        _sagemaker.create_endpoint(
+            EndpointName=name,
+            EndpointConfigName=config,
+            # The bill is told apart by them.
+            Tags=[{"Key": "project", "Value": "rlpipe"}, {"Key": "stage", "Value": os.environ["RLPIPE_STAGE"]}],
+        )
 
 
 def update(name: str, config: str, deployment: dict[str, Any] | None = None) -> None:

@@ -18,7 +18,7 @@ from constructs import Construct
 from config.settings import Settings
 from contract.cost import ServingPrices
 from contract.layout import CAPTURED, CHAMPIONS, MODEL_ARCHIVE, RUN_FILE, SHADOW, SPECIFICATION
-from contract.metrics import NAMESPACE
+from contract.metrics import NAMESPACE, STAGE_VARIABLE
 from stacks.constructs.alarms import Alarms
 from stacks.constructs.base import RoomStack, dead_letters
 from stacks.constructs.function import Function
@@ -60,6 +60,7 @@ class Endpoints(Construct):
             environment={
                 "ARTIFACTS_BUCKET": artifacts_bucket.bucket_name,
                 "RUN_TABLE": run_table.table_name,
+                STAGE_VARIABLE: settings.stage,
                 "ALERT_FUNCTION_ARN": alert_function.function_arn,
                 "MODEL_ROLE_ARN": model_role.role_arn,
                 "SERVING_INSTANCE_TYPE": settings.serving.instance_type,
@@ -101,6 +102,7 @@ class Endpoints(Construct):
                 configuration,
             ),
             (["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"], endpoint, configuration),
+            (["sagemaker:AddTags"], endpoint),
             (["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], endpoint),
             # They know no resources.
             (["sagemaker:ListEndpoints", "cloudwatch:GetMetricStatistics"], "*"),

@@ -10,6 +10,7 @@ from config.settings import AlertsSettings, Settings, load_settings
 from contract.alarms import OF_A_STAGE, OF_RUNS, alarm_name, alarm_of
 from contract.metrics import METRICS, NAMESPACE
 from embedded_aws.metrics_insights import parse
+from lambdas.endpoints.hosting import VARIANT
 from tests.infra.conftest import Properties, Stage, synthesise
 
 
@@ -124,6 +125,56 @@ def test_thresholds_are_the_settings(tmp_path: Path) -> None:
     assert of("NoProgress") == (240, 1, 1)
     assert of("BudgetUsed") == (50, 1, 1)
     assert of("LossNotFinite") == (0, 1, 1)
+
+
+def dashboard(stage: Stage, name: str) -> tuple[dict[str, Any], str]:
+    """The body of a dashboard, with placeholders for what only AWS knows, and its text."""
+    it = stage.one("AWS::CloudWatch::Dashboard", name)
+    assert it["DashboardName"] == f"rlpipe-{stage.settings.stage}-{name.lower()}"
+    body = it["DashboardBody"]
+    text = body if isinstance(body, str) else "".join(p if isinstance(p, str) else "?" for p in body["Fn::Join"][1])
+    return json.loads(text), text
+
+
+@pytest.mark.parametrize("name", ["Fleet", "Endpoint"])
+def test_charts_of_a_dashboard_fill_its_rows_and_lie_beside_each_other(stage: Stage, name: str) -> None:
+    body, _ = dashboard(stage, name)
+    taken = [
+        (column, row)
+        for it in body["widgets"]
+        for column in range(it["x"], it["x"] + it["width"])
+        for row in range(it["y"], it["y"] + it["height"])
+    ]
+    assert len(set(taken)) == len(taken)
+    assert max(column for column, _ in taken) == 23
+    titles = [it["properties"].get("title") for it in body["widgets"] if it["type"] == "metric"]
+    assert all(titles)
+    assert len(set(titles)) == len(titles)
+
+
+def test_each_metric_is_in_a_dashboard_by_its_dimensions(stage: Stage) -> None:
+    drawn = dashboard(stage, "Fleet")[1] + dashboard(stage, "Endpoint")[1]
+    for metric in METRICS:
+        searched = f'{{{",".join((NAMESPACE, *metric.dimensions))}}} MetricName=\\\\"{metric.name}\\\\"'
+        assert searched.replace("\\\\", "\\") in drawn or f'["{NAMESPACE}","{metric.name}"' in drawn, metric.name
+
+
+def test_the_fleet_shows_its_own_stage_and_every_alarm_of_it(stage: Stage) -> None:
+    body, text = dashboard(stage, "Fleet")
+    [shown] = [it["properties"]["alarms"] for it in body["widgets"] if it["type"] == "alarm"]
+    assert {arn.rpartition(":")[2] for arn in shown} == set(alarms(stage))
+    others = {"local", "dev", "prod"} - {stage.settings.stage}
+    assert not any(f'Stage=\\"{other}' in text or f'"Stage","{other}"' in text for other in others)
+
+
+def test_the_reader_chooses_the_endpoint(stage: Stage) -> None:
+    body, text = dashboard(stage, "Endpoint")
+    [variable] = body["variables"]
+    assert (variable["type"], variable["populateFrom"]) == ("pattern", "EndpointName")
+    graphs = [it for it in body["widgets"] if it["type"] == "metric"]
+    for graph in graphs:
+        assert variable["pattern"] in json.dumps(graph), graph["properties"]["title"]
+    assert f'"VariantName","{VARIANT}"' in text
 
 
 def _changed(**sections: Any) -> Settings:

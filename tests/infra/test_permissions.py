@@ -59,6 +59,7 @@ NEEDED_FOR_TRACES = {
 NEEDED_FOR_ENDPOINTS = {
     "iam:PassRole",
     "cloudwatch:TagResource",
+    "sagemaker:AddTags",
     "iam:CreateServiceLinkedRole",
     "sagemaker:UpdateEndpointWeightsAndCapacities",
 }

@@ -6,9 +6,18 @@ from typing import Any
 
 import pytest
 
-from config.settings import AlertsSettings, ImagesSettings, NetworkSettings, Settings, load_settings
+from config.settings import (
+    AlertsSettings,
+    ImagesSettings,
+    NetworkSettings,
+    Settings,
+    SlackSettings,
+    TeamsSettings,
+    load_settings,
+)
 from tests.infra.conftest import Stage, statements, synthesise
 
+_ID = "01234567-89ab-cdef-0123-456789abcdef"
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
 
@@ -19,7 +28,12 @@ def switched(tmp_path_factory: pytest.TempPathFactory) -> Stage:
             "account": "123456789012",
             "region": "eu-west-1",
             "network": NetworkSettings(availability_zones=3),
-            "alerts": AlertsSettings(email="somebody@example.org"),
+            "alerts": AlertsSettings(
+                email="somebody@example.org",
+                monthly_budget_usd=200,
+                slack=SlackSettings(workspace_id="T07EA123LEP", channel_id="C07EZ1ABC23"),
+                teams=TeamsSettings(tenant_id=_ID, team_id=_ID, channel_id="19%3a0123abcd%40thread.tacv2"),
+            ),
         }
     )
     return synthesise(settings, tmp_path_factory.mktemp("switched"))
@@ -31,8 +45,37 @@ def test_somebody_is_told_by_mail(switched: Stage) -> None:
     assert subscription["Endpoint"] == "somebody@example.org"
 
 
-def test_nobody_is_told_by_mail_unless_named(stage: Stage) -> None:
-    assert stage.resources("AWS::SNS::Subscription") == {}
+def test_nobody_is_told_by_mail_chat_or_budget_unless_named(stage: Stage) -> None:
+    for kind in ("SNS::Subscription", "Budgets::Budget", *_CHANNELS):
+        assert stage.resources(f"AWS::{kind}") == {}
+
+
+_CHANNELS = ("Chatbot::SlackChannelConfiguration", "Chatbot::MicrosoftTeamsChannelConfiguration")
+
+
+@pytest.mark.parametrize("kind", _CHANNELS)
+def test_a_channel_is_told_what_the_topic_says_and_commands_nothing(switched: Stage, kind: str) -> None:
+    channel = switched.one(f"AWS::{kind}")
+    [topic] = switched.resources("AWS::SNS::Topic")
+    assert channel["SnsTopicArns"] == [{"Ref": topic}]
+    assert json.dumps(channel["GuardrailPolicies"]).count("AWSDenyAll") == len(channel["GuardrailPolicies"]) == 1
+    role = channel["IamRoleArn"]["Fn::GetAtt"][0]
+    assert "ManagedPolicyArns" not in switched.resources("AWS::IAM::Role")[role]
+    assert not any({"Ref": role} in it["Roles"] for it in switched.resources("AWS::IAM::Policy").values())
+
+
+def test_the_bill_of_a_month_is_watched_by_the_tag_that_instances_and_endpoints_have(switched: Stage) -> None:
+    budget = switched.one("AWS::Budgets::Budget")
+    assert budget["Budget"]["BudgetLimit"] == {"Amount": 200, "Unit": "USD"}
+    assert budget["Budget"]["CostFilters"] == {"TagKeyValue": ["user:stage$dev"]}
+    told = {
+        (it["Notification"]["NotificationType"], it["Notification"]["Threshold"], it["Subscribers"][0]["Address"])
+        for it in budget["NotificationsWithSubscribers"]
+    }
+    assert told == {("ACTUAL", 80, "somebody@example.org"), ("FORECASTED", 100, "somebody@example.org")}
+    template = switched.one("AWS::EC2::LaunchTemplate")["LaunchTemplateData"]
+    for tagged in template["TagSpecifications"]:
+        assert {"Key": "stage", "Value": "dev"} in tagged["Tags"], tagged["ResourceType"]
 
 
 def test_an_account_and_region_need_no_look_up(switched: Stage) -> None:
@@ -131,7 +174,7 @@ def test_a_deployment_starts_the_build_of_its_own_images(walled_in: Stage) -> No
     rules = [
         it
         for it in walled_in.resources("AWS::Events::Rule").values()
-        if it["EventPattern"]["source"] == ["aws.cloudformation"]
+        if it.get("EventPattern", {}).get("source") == ["aws.cloudformation"]
     ]
     assert len(rules) == 2
     for rule in rules:

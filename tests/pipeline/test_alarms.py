@@ -47,6 +47,10 @@ def listener(laptop: Laptop) -> Listener:
     url = sqs.create_queue(QueueName="whoever-listens")["QueueUrl"]
     [topic] = [it["TopicArn"] for it in laptop.client("sns").list_topics()["Topics"] if "alerts" in it["TopicArn"]]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allowed = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    statement = {**allowed, "Resource": arn, "Condition": {"ArnEquals": {"aws:SourceArn": topic}}}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     laptop.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     return Listener(laptop, url)
 
@@ -152,7 +156,7 @@ def test_a_loss_that_is_no_number_rings_and_so_do_its_job_and_its_run(laptop: La
 
 @pytest.mark.usefixtures("ended")
 def test_a_policy_that_stops_exploring_and_falls_rings_twice(laptop: Laptop, listener: Listener) -> None:
-    """Steps a thousand times too large: it learns a little, then does one thing only, for ever."""
+    """Steps a thousand times too large: from the second update on it does one thing only, and falls at once."""
     reckless = {"learning_rate": 0.3, "n_epochs": 2, "clip_range": 0.9, "ent_coef": 0.0}
     run_id = train(laptop, "reckless", timesteps=10_000_000, algorithm={"name": "ppo", "hyperparameters": reckless})
     assert f"rlpipe stop {run_id}" in listener.hears("EntropyCollapse", run_id, seconds=240)

@@ -20,14 +20,22 @@ class Health:
         self._best, self._worst = float("-inf"), float("inf")
         self._explored_first: float | None = None
         for line in lines:
-            self._remember(line)
+            self.remember(line)
+
+    def remember(self, line: Mapping[str, Any]) -> None:
+        """Take a line as what later ones are compared with."""
+        if "mean_return" in line:
+            self._best = max(self._best, line["mean_return"])
+            self._worst = min(self._worst, line["mean_return"])
+        if self._explored_first is None:
+            self._explored_first = _exploration(line)
 
     def look(self, line: Mapping[str, Any], *, deviation: float) -> dict[Metric, float]:
         """What there is to say of a line as metrics.jsonl has it.
 
         :param deviation: standard deviation of the returns that its mean is of.
         """
-        self._remember(line)
+        self.remember(line)
         found: dict[Metric, float] = {}
         if "mean_return" in line:
             learnt = self._best - self._worst
@@ -37,13 +45,6 @@ class Health:
         if self._has_collapsed(line):
             found[ENTROPY_COLLAPSE] = 1
         return found
-
-    def _remember(self, line: Mapping[str, Any]) -> None:
-        if "mean_return" in line:
-            self._best = max(self._best, line["mean_return"])
-            self._worst = min(self._worst, line["mean_return"])
-        if self._explored_first is None:
-            self._explored_first = _exploration(line)
 
     def _has_collapsed(self, line: Mapping[str, Any]) -> bool:
         """A policy that has solved its task, or is about to be finished, may well be sure of itself."""

@@ -147,7 +147,9 @@ class Metrics(BaseCallback):
             return
         self._told_at = done
         if self._log.wants(done):
-            self._log.add(self._line())
+            line = self._line()
+            self._log.add(line)
+            self._telemetry.note(line)
 
     def _line(self) -> dict[str, Any]:
         steps = {"timesteps": self.model.num_timesteps, "seconds": round(self._seconds(), 3)}

@@ -66,6 +66,10 @@ class Telemetry:
         """A checkpoint is complete."""
         self._stored_at = time.monotonic()
 
+    def note(self, line: Mapping[str, Any]) -> None:
+        """Remember how training stands, as metrics.jsonl has it: what is told later is compared with it."""
+        self._health.remember(line)
+
     def tell(self, line: Mapping[str, Any], returns: Sequence[float]) -> None:
         """Print a line.
 

@@ -183,6 +183,15 @@ def test_the_best_of_earlier_attempts_is_remembered() -> None:
     assert health.look({"timesteps": 3, "mean_return": 260}, deviation=10)[names.RETURN_DROP] == 0.5
 
 
+def test_what_happens_between_two_lines_is_remembered_too(clock: Clock) -> None:
+    lines: list[dict[str, Any]] = []
+    told = telemetry(lines)
+    told.note(line(mean=20.0, entropy=0.69, timesteps=400))
+    clock.now += 60
+    told.tell(line(mean=1.0, entropy=0.0, timesteps=800), [1.0])
+    assert (lines[0]["EntropyCollapse"], lines[0]["ReturnDrop"]) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("line", "collapsed"),
     [
