@@ -29,7 +29,7 @@ from benchmarks.results import ROOT, table, write
 from benchmarks.serving_model import write_model
 from contract.policy import GOLDEN_DOCUMENT
 
-ROUNDS = 4
+ROUNDS = 3
 SECONDS = 3
 WARM_SECONDS = 2
 MANY = 16

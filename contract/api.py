@@ -91,10 +91,16 @@ class Problem(BaseModel):
 
 
 class Observation(BaseModel):
-    """One observation, or several."""
+    """One observation, or several, and what the policy needs besides: docs/serving.md."""
 
     observation: Any = None
     observations: list[Any] | None = None
+    deterministic: bool = Field(default=True, description="The best action; false draws one.")
+    seed: int | None = Field(default=None, description="For a draw that can be repeated.")
+    action_mask: list[bool] | None = Field(default=None, description="Which actions are valid; maskable policies.")
+    action_masks: list[list[bool]] | None = None
+    state: str | None = Field(default=None, description="`state` of the answer before; recurrent policies.")
+    states: list[str | None] | None = None
 
 
 class Action(BaseModel):
@@ -102,6 +108,8 @@ class Action(BaseModel):
 
     action: Any = None
     actions: list[Any] | None = None
+    state: str | None = Field(default=None, description="For the next request of the episode; recurrent policies.")
+    states: list[str] | None = None
 
 
 class Route(BaseModel):
