@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import buffer, features, fuzz, kills, pauses, process, quality, serving, solving, verdict
+from benchmarks import api, buffer, features, fuzz, kills, pauses, process, quality, serving, solving, verdict
 from benchmarks.results import FOLDER
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -15,6 +15,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "buffer": buffer.main,
     "kills": kills.main,
     "pauses": pauses.main,
+    "api": api.main,
     "verdict": verdict.main,
     "serving": serving.main,
     "fuzz": fuzz.main,

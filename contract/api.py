@@ -103,6 +103,14 @@ class Observation(BaseModel):
     states: list[str | None] | None = None
 
 
+class NoAction(BaseModel):
+    """Why there is no action, in the words of whoever refused: SageMaker (`Message`) or API Gateway (`message`)."""
+
+    Message: str | None = Field(default=None, description="SageMaker's reason.")
+    OriginalMessage: str | None = Field(default=None, description="What the policy's container answered.")
+    message: str | None = Field(default=None, description="API Gateway's reason.")
+
+
 class Action(BaseModel):
     """The policy's answer: an action to an observation, actions to observations."""
 
@@ -225,7 +233,7 @@ ROUTES: tuple[Route, ...] = (
         body=Observation,
         body_required=True,
         checked={"type": "object", "anyOf": [{"required": ["observation"]}, {"required": ["observations"]}]},
-        answers={200: Action, 400: Problem},
+        answers={200: Action, 400: NoAction, 502: NoAction},
     ),
 )
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from contract.api import EXPERIMENT_PATTERN, MAX_LISTED, ROUTES, RUN_ID_PATTERN, Route
+from contract.layout import MAX_NAME
 from contract.run import ENDPOINT_PATTERN, RunSpecification
 
 RUN_FILE_SCHEMA = "run.schema.json"
@@ -14,7 +15,7 @@ RUN_FILE_SCHEMA = "run.schema.json"
 _COMPONENTS = "#/components/schemas/{model}"
 _PATH_PARAMETERS = {
     "run_id": {"type": "string", "pattern": RUN_ID_PATTERN},
-    "endpoint": {"type": "string", "pattern": ENDPOINT_PATTERN},
+    "endpoint": {"type": "string", "pattern": ENDPOINT_PATTERN, "maxLength": MAX_NAME},
 }
 _QUERY_SCHEMAS: dict[str, dict[str, Any]] = {
     "experiment": {"type": "string", "pattern": EXPERIMENT_PATTERN},
@@ -25,8 +26,9 @@ _MEANINGS = {
     200: "It is.",
     202: "Accepted; it is being carried out.",
     400: "The request cannot be.",
-    404: "There is no such run.",
+    404: "There is no such run or endpoint.",
     409: "It makes no sense now; `possible` lists what does.",
+    502: "The endpoint failed.",
 }
 
 

@@ -35,6 +35,11 @@ ENDPOINT_PATTERN = rf"^[a-zA-Z0-9](-*[a-zA-Z0-9]){{0,{MAX_NAME - 1}}}$"
 """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html"""
 
 
+def is_endpoint_name(text: str) -> bool:
+    """Whether an endpoint could be called so."""
+    return len(text) <= MAX_NAME and re.fullmatch(ENDPOINT_PATTERN, text) is not None
+
+
 def _distinct(seeds: list[int]) -> list[int]:
     if len(set(seeds)) < len(seeds):
         raise ValueError("each seed once")
@@ -247,15 +252,24 @@ class DriftSection(_Section):
     )
 
 
+def _not_ecs(target: object) -> object:
+    if target == "ecs":
+        raise ValueError(
+            "sagemaker, sagemaker-serverless or none: there is no service on ECS yet; with none, the policy and the "
+            "serving image can be run there by hand (docs/deployment.md)"
+        )
+    return target
+
+
 class DeploySection(_Section):
     """Where a policy that passed goes."""
 
-    target: Literal["sagemaker", "sagemaker-serverless", "none"] = Field(
+    target: Annotated[Literal["sagemaker", "sagemaker-serverless", "none"], BeforeValidator(_not_ecs)] = Field(
         default="sagemaker",
         description="`sagemaker` serves it at a real-time endpoint; `sagemaker-serverless` at one that costs nothing "
         "while nobody calls, and takes seconds to answer the first who does; `none` only keeps it.",
     )
-    endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN)] | None = Field(
+    endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN, max_length=MAX_NAME)] | None = Field(
         default=None, description="Name of the endpoint, created or updated; left out, the experiment's name."
     )
     approval: Literal["automatic", "manual"] = Field(
@@ -651,6 +665,7 @@ def _problem(error: Any, *prefix: str) -> Problem:
         "too_short": f"at least {context.get('min_length')} of them",
         "too_long": f"at most {context.get('max_length')} of them",
         "value_error": str(context.get("error", "")),
+        "string_too_long": f"at most {context.get('max_length')} characters",
         "string_pattern_mismatch": f"text that matches {context.get('pattern', '')}",
     }.get(kind, error["msg"])
     if kind == "extra_forbidden":
@@ -689,6 +704,16 @@ class _Loader(yaml.SafeLoader):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: Any) -> Any:
+        """JSON writes a character beyond U+FFFF as two escapes, which YAML reads as two halves."""
+        value = super().construct_scalar(node)
+        if isinstance(value, str) and not value.isascii():
+            try:
+                return value.encode("utf-16", "surrogatepass").decode("utf-16")
+            except UnicodeDecodeError as error:
+                raise yaml.MarkedYAMLError(problem="half a character", problem_mark=node.start_mark) from error
+        return value
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()

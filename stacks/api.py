@@ -165,6 +165,12 @@ class ApiStack(RoomStack):
         self._validator = api.add_request_validator(
             "Validator", validate_request_body=True, validate_request_parameters=True
         )
+        for kind in (apigateway.ResponseType.BAD_REQUEST_BODY, apigateway.ResponseType.BAD_REQUEST_PARAMETERS):
+            # What API Gateway refuses itself reads like what the functions refuse.
+            template = '{"error":"invalid","message":$context.error.messageString,"problems":[]}'
+            api.add_gateway_response(
+                f"Refusal{kind.response_type}", type=kind, templates={"application/json": template}
+            )
         control = apigateway.LambdaIntegration(self._function, allow_test_invoke=False)
         policies = apigateway.LambdaIntegration(endpoints_function, allow_test_invoke=False)
         for route in ROUTES:

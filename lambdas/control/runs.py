@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 
-from contract.api import EXPERIMENT_PATTERN, MAX_LISTED, RunList, Submitted
+from contract.api import EXPERIMENT_PATTERN, MAX_LISTED, RUN_ID_PATTERN, RunList, Submitted
 from contract.layout import RUN_FILE, experiment_of, run_id_of
 from contract.record import RunRecord, read_record
 from contract.run import RunFileError, RunSpecification
@@ -63,7 +63,7 @@ def list_newest(query: dict[str, str]) -> Answer:
 
 def existing(run_id: str) -> dict[str, Any]:
     """A run's item. Raises ApiError when there is none."""
-    item = table.read(run_id)
+    item = table.read(run_id) if re.fullmatch(RUN_ID_PATTERN, run_id) else None
     if item is None:
         raise ApiError(404, "unknown", f"there is no run {run_id}; one that was just dropped is there within seconds")
     return item

@@ -9,6 +9,7 @@ from contract.api import Policy, PolicyCommandBody, PolicyList
 from contract.champion import Champion
 from contract.cost import monthly_usd
 from contract.layout import REHEARSAL
+from contract.run import is_endpoint_name
 from lambdas.control.answers import Answer, ApiError
 from lambdas.endpoints import champions, hosting, operations, prices
 
@@ -28,7 +29,7 @@ def answer(event: dict[str, Any], who: str) -> Answer:
     endpoint = (event.get("pathParameters") or {}).get("endpoint", "")
     if (method, resource) == ("GET", "/policies"):
         return Answer(200, _list())
-    champion = champions.read(endpoint)
+    champion = champions.read(endpoint) if is_endpoint_name(endpoint) else None
     if champion is None:
         raise ApiError(404, "unknown", f"no policy has ever served at {endpoint}; rlpipe endpoints list")
     if (method, resource) == ("GET", "/policies/{endpoint}"):

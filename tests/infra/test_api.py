@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from config.settings import ApiSettings, load_settings
-from contract.api import ROUTES
+from contract.api import ROUTES, Problem
 from contract.openapi import openapi
 from contract.record import LISTED, NEWEST_FIRST, RunRecord
 from tests.infra.conftest import ROOT, Stage, statements, synthesise
@@ -83,6 +83,14 @@ def test_requests_are_checked_throttled_and_logged(stage: Stage) -> None:
         ("/*", "*"): stage.settings.api.requests_per_second,
         ("/~1policies~1{endpoint}~1action", "POST"): stage.settings.api.actions_per_second,
     }
+
+
+def test_what_api_gateway_refuses_itself_reads_like_what_the_functions_refuse(stage: Stage) -> None:
+    refusals = {it["ResponseType"]: it for it in stage.resources("AWS::ApiGateway::GatewayResponse").values()}
+    assert set(refusals) == {"BAD_REQUEST_BODY", "BAD_REQUEST_PARAMETERS"}
+    for refusal in refusals.values():
+        template = refusal["ResponseTemplates"]["application/json"]
+        Problem.model_validate_json(template.replace("$context.error.messageString", '"Invalid request body"'))
 
 
 def test_the_firewall_is_before_production_only(stages: dict[str, Stage]) -> None:

@@ -18,6 +18,9 @@ WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
     ("line 2", ENV + "<<: {timesteps: 5}", "merge keys"),
     ("line 2", ENV + "1: 2", "not text"),
     ("the file", "[" * 20_000, "valid YAML"),
+    ("line 1", r'{"environment": {"id": "\ud83d"}}', "half a character"),
+    ("line 1", r'{"environment": {"id": "CartPole-v1", "kwargs": {"\ud83d": 1}}}', "half a character"),
+    ("environment.kwargs.\U0001f600", r'{"environment": {"id": "CartPole-v1", "kwargs": {"\ud83d\ude00": 1}}}', ""),
     ("line 1", "environment: !!python/object/apply:os.system [id]", "valid YAML"),
     # keys
     ("environment", "timesteps: 1000", "required"),
@@ -77,7 +80,10 @@ WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
     ("limits.max_cost_usd", ENV + "limits: {max_cost_usd: -5}", "more than 0"),
     ("deploy.target", ENV + "deploy: {target: ftp}", "'sagemaker'"),
     ("deploy.endpoint", ENV + "deploy: {endpoint: 'no spaces please'}", "text that matches"),
-    ("deploy.endpoint", ENV + f"deploy: {{endpoint: {'x' * 64}}}", "text that matches"),
+    ("deploy.endpoint", ENV + f"deploy: {{endpoint: {'x' * 64}}}", "at most 63 characters"),
+    ("deploy.endpoint", ENV + f"deploy: {{endpoint: x{'-' * 62}x}}", "at most 63 characters"),
+    ("deploy.target", ENV + "deploy: {target: ecs}", "there is no service on ECS yet"),
+    ("deploy.target", ENV + "deploy: {target: lambda}", "one of 'sagemaker', 'sagemaker-serverless' or 'none'"),
     # the data
     ("data", ENV + "data: true", "a mapping"),
     ("data.kind", ENV + "data: {}", "required"),

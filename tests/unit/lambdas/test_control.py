@@ -292,6 +292,7 @@ def test_what_breaks_is_told_without_its_insides(monkeypatch: pytest.MonkeyPatch
 
 def test_what_does_not_exist_is_unknown() -> None:
     assert ask("GET", "/runs/{run_id}")[0] == 404
+    assert ask("GET", "/runs/{run_id}", pathParameters={"run_id": "\0" * 3000})[0] == 404
     assert ask("DELETE", "/runs")[0] == 404
 
 

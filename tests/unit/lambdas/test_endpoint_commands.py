@@ -172,3 +172,9 @@ def test_a_request_that_makes_no_sense_is_refused(world: World) -> None:
     assert (status, answer["problems"]) == (400, ["because: Extra inputs are not permitted"])
     status, answer = request("GET", "/policies/{endpoint}")
     assert (status, answer["run_id"], answer["target"]) == (200, CHAMPION, "sagemaker")
+
+
+@pytest.mark.parametrize("name", ["\0", "a" * 64, "a/../b", "-", ""])
+def test_what_can_be_no_endpoints_name_is_unknown(world: World, name: str) -> None:
+    status, answer = request("GET", "/policies/{endpoint}", endpoint=name)
+    assert (status, answer["error"]) == (404, "unknown")
