@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from contract.alarms import CAUSES_OF_A_BLOCKED_QUEUE, OF_A_STAGE, OF_ENDPOINTS, OF_RUNS, Alarm
 from contract.algorithms import ALGORITHMS
 from contract.catalogue import load_catalogue
+from contract.metrics import METRICS
 from contract.openapi import openapi
 from contract.run import RunSpecification
 
@@ -14,6 +16,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 SCHEMA_FILE = "run.schema.json"
 PAGE_FILE = "run.md"
 API_FILE = "openapi.json"
+MONITORING_FILE = "monitoring.md"
 
 _INTRODUCTION = """\
 # run.yaml
@@ -50,6 +53,7 @@ def pages() -> dict[str, str]:
     return {
         SCHEMA_FILE: json.dumps(schema_document(), indent=2) + "\n",
         PAGE_FILE: "\n".join(_page()),
+        MONITORING_FILE: "\n".join(_monitoring()),
         API_FILE: json.dumps(openapi(), indent=2) + "\n",
     }
 
@@ -72,6 +76,30 @@ def _page() -> Iterator[str]:
         yield f"{algorithm.title}. One that is left out has the tuned default of the environment.\n"
         yield from _table(_fields("", hyperparameters, hyperparameters.get("$defs", {})), with_default=False)
     yield ""
+
+
+def _monitoring() -> Iterator[str]:
+    """The alarms and the metrics."""
+    yield "# Alarms and metrics\n"
+    yield "Made from `contract/alarms.py` and `contract/metrics.py` by `python -m cli.reference`.\n"
+    for title, alarms in (("each run", OF_RUNS), ("a stage", OF_A_STAGE), ("an endpoint", OF_ENDPOINTS)):
+        yield f"## Alarms of {title}\n"
+        yield from _alarms(alarms)
+    yield "## Why a queue is blocked\n"
+    for code, (cause, advice) in CAUSES_OF_A_BLOCKED_QUEUE.items():
+        yield f"- `{code}`: {cause} {advice}"
+    yield "\n## Metrics\n\nNamespace `rlpipe`.\n"
+    yield "| metric | unit | dimensions | when | meaning |\n| --- | --- | --- | --- | --- |"
+    for metric in METRICS:
+        cells = (f"`{metric.name}`", metric.unit, ", ".join(metric.dimensions), metric.when, metric.meaning)
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _alarms(alarms: tuple[Alarm, ...]) -> Iterator[str]:
+    for alarm in alarms:
+        yield f"**{alarm.name}**: {alarm.title}. {alarm.meaning} {alarm.why} What to do: {alarm.advice}"
+        yield "\n```\n" + "\n".join(alarm.commands) + "\n```\n"
 
 
 def _fields(prefix: str, model: dict[str, Any], definitions: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:

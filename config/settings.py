@@ -312,6 +312,12 @@ class MetricsSettings(_Section):
         le=900,
         description="Seconds between two values of a training's metrics; CloudWatch keeps one a minute.",
     )
+    mlflow_tracking_uri: str | None = Field(
+        default=None,
+        pattern=r"^(https?://[^\s@]+|arn:aws:sagemaker:[a-z0-9-]+:[0-9]{12}:mlflow-tracking-server/[A-Za-z0-9-]+)$",
+        description="An MLflow server that trainings are told to as well: its address, without a password, or the ARN "
+        "of a managed one of SageMaker.",
+    )
 
 
 class ApiSettings(_Section):

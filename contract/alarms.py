@@ -1,4 +1,7 @@
-"""The alarms: what each watches, means, and asks for. Stacks, messages and docs/monitoring.md are made of it."""
+"""The alarms: what each watches, means, and asks for.
+
+Stacks, messages and docs/reference/monitoring.md are made of it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

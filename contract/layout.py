@@ -174,4 +174,6 @@ CHECKPOINT_TAG = ("rlpipe", "checkpoint")
 MODEL = "model"
 EVALUATIONS = "evaluations.jsonl"
 METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard/events.out.tfevents.rlpipe"
+"""The same for TensorBoard, which knows its files by a part of their names; written when an attempt ends."""
 TRAINING_SUMMARY = "training.json"

@@ -34,6 +34,8 @@ class Jobs(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._metrics = {STAGE_VARIABLE: settings.stage, SECONDS_VARIABLE: str(settings.metrics.every_seconds)}
+        if settings.metrics.mlflow_tracking_uri:
+            self._metrics["MLFLOW_TRACKING_URI"] = settings.metrics.mlflow_tracking_uri
         self._kubernetes = settings.compute.kubernetes
         self._image = image(self, "Image", name="training", settings=settings)
         self.log_group: logs.ILogGroup = log_group(self, "Log", settings=settings)
@@ -51,6 +53,12 @@ class Jobs(Construct):
                 resources=[artifacts_bucket.arn_for_objects("runs/*")],
             )
         )
+        uri = settings.metrics.mlflow_tracking_uri or ""
+        if uri.startswith("arn:"):
+            told = ("CreateExperiment", "GetExperimentByName", "SearchRuns", "CreateRun", "UpdateRun", "LogBatch")
+            train_role.add_to_policy(
+                iam.PolicyStatement(actions=[f"sagemaker-mlflow:{name}" for name in told], resources=[uri])
+            )
         train = ["training_image/train_rl.py", "--run", "Ref::run", "--seed", "Ref::seed"]
         validate = ["training_image/validate_rl.py", "--run", "Ref::run"]
         self.train_cpu = self._definition("TrainCpu", settings.jobs.train_cpu, train, train_role)

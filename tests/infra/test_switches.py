@@ -9,6 +9,7 @@ import pytest
 from config.settings import (
     AlertsSettings,
     ImagesSettings,
+    MetricsSettings,
     NetworkSettings,
     Settings,
     SlackSettings,
@@ -17,6 +18,7 @@ from config.settings import (
 )
 from tests.infra.conftest import Stage, statements, synthesise
 
+MLFLOW = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/ours"
 _ID = "01234567-89ab-cdef-0123-456789abcdef"
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
@@ -28,6 +30,7 @@ def switched(tmp_path_factory: pytest.TempPathFactory) -> Stage:
             "account": "123456789012",
             "region": "eu-west-1",
             "network": NetworkSettings(availability_zones=3),
+            "metrics": MetricsSettings(mlflow_tracking_uri=MLFLOW),
             "alerts": AlertsSettings(
                 email="somebody@example.org",
                 monthly_budget_usd=200,
@@ -62,6 +65,22 @@ def test_a_channel_is_told_what_the_topic_says_and_commands_nothing(switched: St
     role = channel["IamRoleArn"]["Fn::GetAtt"][0]
     assert "ManagedPolicyArns" not in switched.resources("AWS::IAM::Role")[role]
     assert not any({"Ref": role} in it["Roles"] for it in switched.resources("AWS::IAM::Policy").values())
+
+
+def test_trainings_may_tell_the_managed_mlflow_server_and_no_other(switched: Stage, stages: dict[str, Stage]) -> None:
+    trainings = [it for name, it in switched.resources("AWS::Batch::JobDefinition").items() if "Train" in name]
+    assert len(trainings) == 2
+    for training in trainings:
+        variables = training["ContainerProperties"]["Environment"]
+        assert {"Name": "MLFLOW_TRACKING_URI", "Value": MLFLOW} in variables
+    [granted] = [
+        statement
+        for policy in switched.resources("AWS::IAM::Policy").values()
+        for statement in statements(policy)
+        if "sagemaker-mlflow:LogBatch" in statement["Action"]
+    ]
+    assert granted["Resource"] == [MLFLOW]
+    assert "sagemaker-mlflow" not in json.dumps(stages["dev"].templates)
 
 
 def test_the_bill_of_a_month_is_watched_by_the_tag_that_instances_and_endpoints_have(switched: Stage) -> None:

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 
 from contract.algorithms import ALGORITHMS, algorithms_for
 from contract.events import Checkpointed, Ended, Progress, Started
-from contract.layout import CHECKPOINTS, EVALUATIONS, METRICS, MODEL
+from contract.layout import CHECKPOINTS, EVALUATIONS, METRICS, MODEL, TENSORBOARD
 from contract.metrics import LOSS_NOT_FINITE
 from contract.outcomes import ExitCode
 from training_image.trainer import algorithms, environments, images, model, parallel, spaces
@@ -35,7 +35,12 @@ from training_image.trainer.storage import Storage
 from training_image.trainer.summary import Summary
 from training_image.trainer.supervisor import Supervisor, check_finite
 from training_image.trainer.telemetry import Telemetry
+from training_image.trainer.tensorboard import event_file
+from training_image.trainer.tracking import Tracking
 from training_image.trainer.watchdog import Watchdog
+
+_STATUSES = {ExitCode.DONE: "FINISHED", ExitCode.LIMIT: "KILLED", ExitCode.CHECKPOINTED: "KILLED"}
+"""What MLflow calls ends; all others are FAILED. A training that is resumed is RUNNING again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +90,8 @@ def train(plan: Plan, storage: Storage, reporter: Reporter, signals: Signals) ->
             training.not_finite(str(error))
         exit_code = ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.FAILED
         summary.end(exit_code, str(error) or repr(error), limits.seconds, progress)
+        if training:
+            training.ended(exit_code)
         raise
     finally:
         if training:
@@ -93,6 +100,7 @@ def train(plan: Plan, storage: Storage, reporter: Reporter, signals: Signals) ->
         model.write(storage.below(MODEL), training.model, plan)
         stop = Stop(exit_code=ExitCode.DONE, reason=f"trained for {training.model.num_timesteps:,} steps")
     summary.end(stop.exit_code, stop.reason, limits.seconds, training.progress)
+    training.ended(stop.exit_code)
     return Result(exit_code=stop.exit_code, reason=stop.reason, summary=summary.document)
 
 
@@ -146,6 +154,7 @@ class _Training:
             progress=reporter.report,
             telemetry=self._telemetry,
         )
+        self._tracking = Tracking(plan, reporter.log)
         self._latest: tuple[int, Parts] | None = None
         self._stored_at = time.monotonic()
 
@@ -179,6 +188,12 @@ class _Training:
             self._store()
         return self._supervisor.stopped
 
+    def ended(self, exit_code: ExitCode) -> None:
+        """Tell of the end in the formats of other tools."""
+        lines = self._metrics_log.lines
+        self._storage.write(TENSORBOARD, event_file(lines))
+        self._tracking.tell(lines, _STATUSES.get(exit_code, "FAILED"))
+
     def close(self) -> None:
         """Let what is being written in the background be written, and end the environments."""
         self._replay.close()
@@ -199,6 +214,7 @@ class _Training:
 
     def _save_metrics(self) -> None:
         self._storage.write(METRICS, self._metrics_log.encode())
+        self._tracking.tell(self._metrics_log.lines)
         if evaluations := self._evaluations.encode():
             self._storage.write(EVALUATIONS, evaluations)
 
