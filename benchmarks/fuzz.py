@@ -99,7 +99,10 @@ def main() -> str:
         ["requests", f"{found.sent.total():,} in {found.seconds:.0f} s"],
         ["answers", ", ".join(f"{number:,} x {status}" for status, number in sorted(found.statuses.items()))],
         ["answers that were not deserved", str(len(found.wrong))],
-        ["memory, warm and at the end", f"{min(found.memory_mb):.1f} MB, {found.memory_mb[-1]:.1f} MB"],
+        [
+            "memory at the start, after a tenth, at the end",
+            " / ".join(f"{found.memory_mb[at]:.1f} MB" for at in (0, len(found.memory_mb) // 10, -1)),
+        ],
         ["passed", "yes" if found.passed else "no"],
     ]
     return table(["", ""], rows)
