@@ -35,7 +35,7 @@ test-images: setup  ## build both images and run them, with a container engine o
 test-ui: setup $(BROWSER)  ## take a run through the page of `rlpipe ui`, in Chromium
 	@tests/ui/browser.sh pytest tests/ui $(PYTEST_ARGS)
 
-bench: setup  ## measure speed, quality, resume and memory; about 40 minutes
+bench: setup  ## measure training, resume, verdicts and serving; more than an hour
 	python -m benchmarks
 
 mutations: setup  ## break each safeguard of the stacks, then each habit of the laptop's AWS; a test must fail
