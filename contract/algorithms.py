@@ -33,8 +33,6 @@ class Algorithm:
     hyperparameters: type[Hyperparameters]
     needs_masks: bool = False
     """It learns only where the environment says which actions are valid."""
-    remembers: bool = False
-    """Its actions depend on what it saw before."""
 
 
 _BOX = frozenset({"Box"})
@@ -77,7 +75,6 @@ ALGORITHMS = {
             action_spaces=_ANY,
             observation_spaces=_OBSERVED,
             hyperparameters=RecurrentPPOHyperparameters,
-            remembers=True,
         ),
         Algorithm(
             name="maskable-ppo",
