@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import api, buffer, features, fuzz, kills, pauses, process, quality, serving, solving, verdict
+from benchmarks import api, buffer, emission, features, fuzz, kills, pauses, process, quality, serving, solving, verdict
 from benchmarks.results import FOLDER
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -12,6 +12,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "quality": quality.main,
     "solving": solving.main,
     "features": features.main,
+    "emission": emission.main,
     "buffer": buffer.main,
     "kills": kills.main,
     "pauses": pauses.main,
