@@ -48,7 +48,7 @@ def policy(*statements: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
-def until(condition: Callable[[], T | None], *, what: str, seconds: float = 20) -> T:
+def until(condition: Callable[[], T | None], *, what: str, seconds: float = 60) -> T:
     """Ask until the answer is true; the bound is for machines under load."""
     deadline = time.monotonic() + seconds
     while True:
@@ -70,7 +70,7 @@ class Account:
 
     region = "us-east-1"
     account_id: str
-    patience = 20.0
+    patience = 60.0
     """Seconds that something which takes a moment may take."""
     shortest_attempt = 60
     """Seconds of the shortest time limit that Batch accepts for an attempt."""
