@@ -1,11 +1,14 @@
 """The algorithms a run file may name: where each can act, and what it takes."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from contract.hyperparameters import (
     A2CHyperparameters,
+    BCHyperparameters,
     DQNHyperparameters,
     Hyperparameters,
+    IQLHyperparameters,
     MaskablePPOHyperparameters,
     PPOHyperparameters,
     QLearningHyperparameters,
@@ -33,6 +36,14 @@ class Algorithm:
     hyperparameters: type[Hyperparameters]
     needs_masks: bool = False
     """It learns only where the environment says which actions are valid."""
+    log: Literal["ignores", "begins", "remembers", "needs"] = "ignores"
+    """What it makes of logged experience: nothing; its policy begins as the log's; its memory begins with the log; or
+    it learns from nothing else."""
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether it never acts while it learns."""
+        return self.log == "needs"
 
 
 _BOX = frozenset({"Box"})
@@ -51,6 +62,7 @@ ALGORITHMS = {
             action_spaces=_ANY,
             observation_spaces=_OBSERVED,
             hyperparameters=PPOHyperparameters,
+            log="begins",
         ),
         Algorithm(
             name="a2c",
@@ -59,6 +71,7 @@ ALGORITHMS = {
             action_spaces=_ANY,
             observation_spaces=_OBSERVED,
             hyperparameters=A2CHyperparameters,
+            log="begins",
         ),
         Algorithm(
             name="reinforce",
@@ -67,6 +80,7 @@ ALGORITHMS = {
             action_spaces=_ANY,
             observation_spaces=_OBSERVED,
             hyperparameters=ReinforceHyperparameters,
+            log="begins",
         ),
         Algorithm(
             name="recurrent-ppo",
@@ -92,6 +106,7 @@ ALGORITHMS = {
             action_spaces=_DISCRETE,
             observation_spaces=_OBSERVED,
             hyperparameters=DQNHyperparameters,
+            log="remembers",
         ),
         Algorithm(
             name="qrdqn",
@@ -100,6 +115,7 @@ ALGORITHMS = {
             action_spaces=_DISCRETE,
             observation_spaces=_OBSERVED,
             hyperparameters=QRDQNHyperparameters,
+            log="remembers",
         ),
         Algorithm(
             name="sac",
@@ -108,6 +124,7 @@ ALGORITHMS = {
             action_spaces=_BOX,
             observation_spaces=_OBSERVED,
             hyperparameters=SACHyperparameters,
+            log="remembers",
         ),
         Algorithm(
             name="td3",
@@ -116,6 +133,7 @@ ALGORITHMS = {
             action_spaces=_BOX,
             observation_spaces=_OBSERVED,
             hyperparameters=TD3Hyperparameters,
+            log="remembers",
         ),
         Algorithm(
             name="tqc",
@@ -124,6 +142,7 @@ ALGORITHMS = {
             action_spaces=_BOX,
             observation_spaces=_OBSERVED,
             hyperparameters=TQCHyperparameters,
+            log="remembers",
         ),
         Algorithm(
             name="q-learning",
@@ -133,14 +152,32 @@ ALGORITHMS = {
             observation_spaces=_DISCRETE,
             hyperparameters=QLearningHyperparameters,
         ),
+        Algorithm(
+            name="bc",
+            title="Behaviour cloning",
+            paper="Pomerleau, 1991, doi:10.1162/neco.1991.3.1.88",
+            action_spaces=_ANY,
+            observation_spaces=_ANY,
+            hyperparameters=BCHyperparameters,
+            log="needs",
+        ),
+        Algorithm(
+            name="iql",
+            title="Implicit Q-Learning",
+            paper="Kostrikov, Nair and Levine, 2021, arXiv:2110.06169",
+            action_spaces=_ANY,
+            observation_spaces=_ANY,
+            hyperparameters=IQLHyperparameters,
+            log="needs",
+        ),
     )
 }
 
 
-def algorithms_for(action_space: str, observation_space: str, *, masks: bool = False) -> list[str]:
+def algorithms_for(action_space: str, observation_space: str, *, masks: bool = False, logs: bool = False) -> list[str]:
     """Names of the algorithms for an environment, given the kinds of its Gymnasium spaces.
 
-    `masks` is whether the environment says which of its actions are valid.
+    `masks` is whether the environment says which of its actions are valid, `logs` whether there is logged experience.
     """
     return sorted(
         name
@@ -148,4 +185,5 @@ def algorithms_for(action_space: str, observation_space: str, *, masks: bool = F
         if action_space in algorithm.action_spaces
         and observation_space in algorithm.observation_spaces
         and (masks or not algorithm.needs_masks)
+        and (logs or not algorithm.is_offline)
     )

@@ -214,6 +214,34 @@ class TD3Hyperparameters(ReplayHyperparameters):
     n_critics: Annotated[int, Field(ge=1, le=16)] | None = Field(default=None, description="Critics trained.")
 
 
+class OfflineHyperparameters(NetworkHyperparameters):
+    """What the algorithms take that learn from a log alone. A step of theirs is one update."""
+
+    batch_size: Positive | None = Field(default=None, description="Transitions an update learns from.")
+    max_grad_norm: AboveZero | None = Field(default=None, description="Gradients are clipped to this norm.")
+
+
+class BCHyperparameters(OfflineHyperparameters):
+    """Behaviour cloning."""
+
+
+class IQLHyperparameters(OfflineHyperparameters):
+    """Implicit Q-learning."""
+
+    tau: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="How much of the trained critics an update of the target critics takes over."
+    )
+    expectile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="0.5 values a state by what the log's actions brought on average there; nearer to 1, by the best.",
+    )
+    temperature: Weight | None = Field(
+        default=None,
+        description="How much more actions are cloned that were better than others, in standard deviations of the "
+        "log's returns; 0 clones all alike.",
+    )
+
+
 class QLearningHyperparameters(GreedyHyperparameters):
     """Tabular Q-learning."""
 

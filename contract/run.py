@@ -211,6 +211,11 @@ class DataSection(_Section):
     max_rejected: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.01, description="Share of the rows that may be unusable; with more the run is REJECTED."
     )
+    clone_steps: Annotated[int, Field(ge=0, le=10_000_000), _WHOLE] = Field(
+        default=2000,
+        description="Of transitions, and an algorithm whose policy can begin as the log's (ppo, a2c, reinforce): "
+        "updates of behaviour cloning before its first step.",
+    )
     held_out: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.2, description="Share that training never sees, and the policy is judged by."
     )
@@ -500,7 +505,9 @@ def _algorithm_problems(specification: RunSpecification, environment: Environmen
     if algorithm is None:
         return [_refusal("algorithm.name", section.name, f"one of {', '.join(sorted(ALGORITHMS))}")]
     space, observed = environment.action_space.type, environment.observation_space.kind
-    able = algorithms_for(space, observed, masks=environment.says_valid_actions)
+    data = specification.data
+    logs = algorithm.is_offline or (data is not None and data.kind == "transitions")
+    able = algorithms_for(space, observed, masks=environment.says_valid_actions, logs=logs)
     if section.name not in able:
         return [_unfit_algorithm(specification, environment, able)]
     try:
@@ -587,6 +594,20 @@ def _checkpoint_problems(specification: RunSpecification) -> list[Problem]:
 
 def _data_problems(specification: RunSpecification, environment: Environment) -> list[Problem]:
     data, environment_id = specification.data, specification.environment.id
+    algorithm = ALGORITHMS.get(specification.algorithm.name)
+    if data is None or data.kind == "table":
+        if algorithm is not None and algorithm.is_offline:
+            allowed = (
+                f"a section with kind: transitions; {algorithm.name} learns from logged experience and nothing else"
+            )
+            return [_refusal("data", None if data is None else data.kind, allowed)]
+    elif algorithm is not None and algorithm.log == "ignores":
+        able = ", ".join(sorted(name for name, one in ALGORITHMS.items() if one.log != "ignores"))
+        return [_refusal("algorithm.name", algorithm.name, f"one that learns from a log: {able}")]
+    elif specification.environment.frame_stack > 1:
+        return [
+            _refusal("environment.frame_stack", specification.environment.frame_stack, "1 with data.kind transitions")
+        ]
     if data is None:
         return []
     if data.kind == "table" and environment.table is None:

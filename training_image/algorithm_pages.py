@@ -85,6 +85,17 @@ _ABOUT = {
         "Not in Stable-Baselines3. An episode cut by its time limit goes on with the table's own value. The exported "
         "policy is a row of the table (ONNX Gather) and its highest entry.",
     ),
+    "bc": (
+        "Does what a log does: the first thing to try with one, and what every other way must be better than.",
+        "A step is one update on a batch of the log. Observations are scaled by the log's own statistics.",
+    ),
+    "iql": (
+        "Learns from a log more than it does: actions that turned out better than others are cloned more. For all "
+        "kinds of actions.",
+        "A step is one update. Rewards are scaled so that the log's returns have a standard deviation of 1, which "
+        "makes one temperature fit many environments. Choices are one-hot numbers to the critics. The transition at "
+        "the end of an episode that was cut short is left out where the log has no `next_observation`.",
+    ),
 }
 """What it is, and what differs from the paper or from Stable-Baselines3."""
 
@@ -132,7 +143,8 @@ def _page(algorithm: Algorithm, results: list[dict[str, Any]]) -> Iterator[str]:
     yield f"- Actions: {_spaces(algorithm.action_spaces)}. Observations: {_spaces(algorithm.observation_spaces)}."
     yield f"- What differs: {differs}\n"
     example = environments[0] if environments else "CartPole-v1"
-    yield f"    python training_image/train_rl.py --algo {name} --env {example} --timesteps 100000\n"
+    log = " --data DIR" if algorithm.is_offline else ""
+    yield f"    python training_image/train_rl.py --algo {name} --env {example}{log} --timesteps 100000\n"
     yield "## Hyperparameters\n"
     yield "| name | default | meaning |"
     yield "| --- | --- | --- |"

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from contract.events import Ended
-from contract.layout import CHECKPOINTS, MODEL, TRAINING_DATA, TRAINING_SUMMARY, seed_folder
+from contract.layout import CHECKPOINTS, DATASET, MODEL, TRAINING_DATA, TRAINING_SUMMARY, seed_folder
 from contract.outcomes import ExitCode
 from contract.policy import POLICY_GRAPH
 from training_image.trainer import (
@@ -100,6 +100,7 @@ def _in_container(options: argparse.Namespace, signals: Signals) -> int:
     def prepare() -> tuple[Plan, Storage]:
         storage = open_storage(options.run)
         plan = plan_of_run(tables.bound(read_run(storage), storage, TRAINING_DATA), options.seed)
+        plan = replace(plan, log=storage.below(TRAINING_DATA).uri)
         return plan, storage.below(seed_folder(plan.seed))
 
     exit_code, reason, _ = _train(prepare, reporter, signals)
@@ -221,13 +222,23 @@ def _plan_by_hand(options: argparse.Namespace, storage: Storage) -> Plan:
     seed = options.seed if options.seed is not None else begun["seed"] if begun else 0
     # A run file never says where its table is.
     place = document["environment"].get("kwargs", {}).pop(tables.ARGUMENT, None)
+    log = None
     if options.data:
         place = str(Path(options.data) / Path(TRAINING_DATA).name)
-    plan = plan_by_hand(Path(storage.uri).name, document, seed)
+        if _kind_of_data(options.data) == "transitions":
+            document["data"] = {"kind": "transitions"} | (document.get("data") or {})
+            log, place = place, None
+    plan = replace(plan_by_hand(Path(storage.uri).name, document, seed), log=log)
     if place is None:
         return plan
     environment = tables.replaying(plan.specification.environment, place)
     return replace(plan, specification=plan.specification.model_copy(update={"environment": environment}))
+
+
+def _kind_of_data(folder: str) -> str:
+    """What the prepared data of a folder are; without dataset.json they are a table's rows."""
+    document = LocalStorage(Path(folder)).read(Path(DATASET).name)
+    return "table" if document is None else str(json.loads(document)["kind"])
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -55,6 +55,8 @@ MODELS = {
     "q-learning": Trainable(
         model="training_image.trainer.q_learning:QLearning", policy="training_image.trainer.q_learning:QTable"
     ),
+    "bc": Trainable(model="training_image.trainer.offline:BehaviourCloning", policy=_ACTOR_CRITIC),
+    "iql": Trainable(model="training_image.trainer.offline:IQL", policy="training_image.trainer.offline:IQLPolicy"),
 }
 
 

@@ -25,6 +25,8 @@ class Plan:
     hyperparameters: Hyperparameters
     planned: Hyperparameters | None = None
     """What `hyperparameters` were before `parallel: auto` changed some."""
+    log: str | None = None
+    """Where the prepared transitions are that it learns from."""
     processes: bool = False
     """Whether each copy of the environment is stepped in a process of its own."""
 

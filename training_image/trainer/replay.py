@@ -22,6 +22,9 @@ from training_image.trainer.observations import Array
 BLOCK = 10_000
 """Transitions in a block, of each copy of the environment."""
 
+PREFILLED = "prefilled"
+"""Attribute of a model: transitions of a log that were there, of each copy, before the first step."""
+
 REPLAY = "replay.json"
 TAIL = "replay.safetensors"
 
@@ -42,8 +45,9 @@ class Replay:
         buffer = replay_buffer(model)
         if buffer is None:
             return {}
-        added, block = model.num_timesteps // buffer.n_envs, min(BLOCK, buffer.buffer_size)
-        document = {"added": added, "block": block, "capacity": buffer.buffer_size}
+        prefilled = getattr(model, PREFILLED, 0)
+        added, block = prefilled + model.num_timesteps // buffer.n_envs, min(BLOCK, buffer.buffer_size)
+        document = {"added": added, "block": block, "capacity": buffer.buffer_size, "prefilled": prefilled}
         for number in _needed(document):
             if number not in self._begun:
                 self._begun.add(number)
@@ -73,6 +77,7 @@ class Replay:
             self._begun.add(number)
             self._writer.written[number] = name
         _put(buffer, document["added"] // document["block"] * document["block"], load(parts[TAIL]), document["added"])
+        setattr(model, PREFILLED, document.get("prefilled", 0))
         buffer.pos = document["added"] % buffer.buffer_size
         buffer.full = document["added"] >= buffer.buffer_size
 

@@ -16,7 +16,7 @@ from contract.events import Checkpointed, Ended, Progress, Started
 from contract.layout import CHECKPOINTS, EVALUATIONS, METRICS, MODEL, TENSORBOARD
 from contract.metrics import LOSS_NOT_FINITE
 from contract.outcomes import ExitCode
-from training_image.trainer import algorithms, environments, images, model, parallel, spaces
+from training_image.trainer import algorithms, environments, images, logged, model, parallel, spaces
 from training_image.trainer.callbacks import Callbacks
 from training_image.trainer.checkpoints import Checkpoint, Checkpoints
 from training_image.trainer.command import leave
@@ -25,6 +25,7 @@ from training_image.trainer.evaluations import Evaluations
 from training_image.trainer.fast import describe
 from training_image.trainer.metrics import Metrics, MetricsLog, steps_per_line
 from training_image.trainer.normalising import normalised
+from training_image.trainer.offline import Offline
 from training_image.trainer.plan import Plan
 from training_image.trainer.replay import Replay
 from training_image.trainer.reporting import Reporter
@@ -129,6 +130,7 @@ class _Training:
         # Checking every distribution's arguments takes a third of a rollout; weights are checked at every update.
         Distribution.set_default_validate_args(False)
         self.model = _build_model(plan)
+        self._take_log(fresh=resume is None)
         if how := describe(self.model):
             reporter.log(how)
         reporter.log(f"trained on {self.model.device.type}: {_why_there(self.model)}")
@@ -157,6 +159,22 @@ class _Training:
         self._tracking = Tracking(plan, reporter.log)
         self._latest: tuple[int, Parts] | None = None
         self._stored_at = time.monotonic()
+
+    def _take_log(self, *, fresh: bool) -> None:
+        """Learn from logged experience, or begin with it; what a checkpoint has of it already is not done again."""
+        data = self._plan.specification.data
+        model, place = self.model, self._plan.log
+        if data is None or data.kind != "transitions" or not (fresh or isinstance(model, Offline)):
+            return
+        if place is None:
+            raise UsageError("--data: the folder of the log that it learns from, as prepare_data.py wrote it")
+        log = logged.read(place, model.observation_space, model.action_space)
+        if isinstance(model, Offline):
+            model.study(log)
+            said = f"learns from {len(log):,} logged transitions"
+        else:
+            said = logged.begin(model, log, clone_steps=data.clone_steps, seed=self._plan.seed)
+        self._reporter.log(said)
 
     def run(self, watchdog: Watchdog) -> Stop | None:
         """Train to the end, or until something stops it."""
@@ -273,7 +291,7 @@ def _check_algorithm(plan: Plan, environment: VecEnv) -> None:
     )
     name = plan.specification.algorithm.name
     # Whether it says which actions are valid does not depend on its spaces, so the catalogue knows.
-    able = algorithms_for(acts, observed, masks=ALGORITHMS[name].needs_masks)
+    able = algorithms_for(acts, observed, masks=ALGORITHMS[name].needs_masks, logs=ALGORITHMS[name].is_offline)
     if name not in able:
         raise UsageError(
             f"algorithm.name: an algorithm for {plan.environment} with these arguments, which has {acts} actions and "

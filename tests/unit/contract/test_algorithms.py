@@ -38,7 +38,9 @@ def test_a_policy_that_needs_more_than_an_observation_may_be_deployed(environmen
 
 def test_every_algorithm_has_an_environment_of_the_catalogue() -> None:
     spaces = [("Discrete", "Discrete", True), ("Box", "Box", False)]
-    fit = {name for action, observed, masks in spaces for name in algorithms_for(action, observed, masks=masks)}
+    fit = {
+        name for action, observed, masks in spaces for name in algorithms_for(action, observed, masks=masks, logs=True)
+    }
     assert fit == set(ALGORITHMS)
 
 

@@ -102,5 +102,17 @@ WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
     ("data.max_rejected", ENV + "data: {kind: transitions, max_rejected: 2}", "at most 1"),
     ("data.held_out", ENV + "data: {kind: transitions, held_out: 0}", "more than 0"),
     ("data.split", ENV + "data: {kind: transitions, split: random}", "'episode' or 'time'"),
+    ("data", ENV + "algorithm: {name: iql}", "iql learns from logged experience and nothing else"),
+    (
+        "algorithm.name",
+        ENV + "algorithm: {name: recurrent-ppo}\ndata: {kind: transitions}",
+        "one that learns from a log: a2c, bc, dqn",
+    ),
+    (
+        "environment.frame_stack",
+        "environment: {id: CartPole-v1, frame_stack: 4}\ndata: {kind: transitions}\n",
+        "1 with data.kind transitions",
+    ),
+    ("data.clone_steps", ENV + "data: {kind: transitions, clone_steps: -1}", "at least 0"),
     ("data.rows", ENV + "data: {kind: transitions, rows: 5}", "known here: kind, files"),
 ]

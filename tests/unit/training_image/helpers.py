@@ -39,6 +39,7 @@ def small_plan(
     limits: dict[str, Any] | None = None,
     algorithm: str | None = None,
     sections: dict[str, Any] | None = None,
+    log: str | None = None,
     **hyperparameters: Any,
 ) -> Plan:
     """A training of a second. Checkpoints come at every segment: less time between them than a run file may ask for."""
@@ -50,6 +51,7 @@ def small_plan(
             "hyperparameters": hyperparameters if algorithm else SMALL | hyperparameters,
         },
         "timesteps": timesteps,
+        "data": (sections or {}).get("data", {"kind": "transitions"} if log else None),
     }
     plan = plan_by_hand("run", document, seed)
     specification = plan.specification.model_copy(
@@ -58,7 +60,7 @@ def small_plan(
             "limits": LimitsSection.model_validate(limits or {}),
         }
     )
-    return Plan(run_id="run", specification=specification, seed=seed, hyperparameters=plan.hyperparameters)
+    return Plan(run_id="run", specification=specification, seed=seed, hyperparameters=plan.hyperparameters, log=log)
 
 
 class Recorder:
