@@ -6,6 +6,8 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -16,6 +18,9 @@ from cli.errors import CliError, explain
 app = typer.Typer(
     name="rlpipe",
     help="Train, validate and serve policies: on this machine or in an AWS account, with the same commands.",
+    epilog="Begin with `rlpipe local up`, then `rlpipe submit examples/cartpole --watch`. Exits with 0 when done, "
+    "1 when the run or check failed, 2 when the command or its input was wrong, 75 when the run is checkpointed and "
+    "may be continued.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -30,6 +35,23 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "In the browser": (ui.ui,),
     "Stage": (doctor.doctor,),
 }
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        output.stdout.print(f"rlpipe {version('rlpipe')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    asked: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options of `rlpipe` itself."""
+
+
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)

@@ -14,7 +14,9 @@ from cli.errors import CliError
 
 app = typer.Typer(help="The endpoints that policies serve at.", no_args_is_help=True)
 
-Endpoint = Annotated[str, typer.Argument(help="Name of the endpoint.", show_default=False)]
+Endpoint = Annotated[
+    str, typer.Argument(metavar="ENDPOINT", help="Its name; `rlpipe endpoints list` has all.", show_default=False)
+]
 Reason = Annotated[str | None, typer.Option(help="Why; it is kept with the endpoint.", show_default=False)]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until it is done.")]
 

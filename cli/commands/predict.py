@@ -14,8 +14,13 @@ from contract.outcomes import ExitCode
 
 
 def predict(
-    endpoint: Annotated[str, typer.Argument(help="Name of the endpoint.", show_default=False)],
-    observation: Annotated[str, typer.Option(help="One observation as JSON.", show_default=False)],
+    endpoint: Annotated[
+        str, typer.Argument(metavar="ENDPOINT", help="Its name; `rlpipe endpoints list` has all.", show_default=False)
+    ],
+    observation: Annotated[
+        str,
+        typer.Option(metavar="JSON", help="One observation, such as '[0.02, -0.01, 0.03, 0.04]'.", show_default=False),
+    ],
     action_mask: Annotated[
         str | None,
         typer.Option(help="Which actions are valid, as JSON, for a policy that is told.", show_default=False),
