@@ -4,10 +4,25 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import api, buffer, emission, features, fuzz, kills, pauses, process, quality, serving, solving, verdict
+from benchmarks import (
+    api,
+    buffer,
+    data,
+    emission,
+    features,
+    fuzz,
+    kills,
+    pauses,
+    process,
+    quality,
+    serving,
+    solving,
+    verdict,
+)
 from benchmarks.results import FOLDER
 
 PARTS: dict[str, Callable[[], str]] = {
+    "data": data.main,
     "process": process.main,
     "quality": quality.main,
     "solving": solving.main,
