@@ -1,6 +1,5 @@
 """Every row of the table of outcomes, reached by its cause, on the deployed stacks."""
 
-import re
 from pathlib import Path
 
 from contract.layout import RunLayout, champion_key
@@ -230,10 +229,16 @@ def test_every_end_is_published(laptop: Laptop) -> None:
     try:
         run_id = laptop.drop("published", "environment: {id: Nothing-v0}")
         laptop.end_of(run_id)
-        received = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=10, MaxNumberOfMessages=10).get("Messages", [])
-        about = [message for message in received if run_id in message["Body"]]
-        assert len(about) == 1
-        assert re.search(r"ended as INVALID", about[0]["Body"])
+        heard: list[str] = []  # alarms that other tests' runs set off are told through the topic too
+
+        def told() -> list[str]:
+            received = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1, MaxNumberOfMessages=10).get("Messages", [])
+            heard.extend(message["Body"] for message in received)
+            return [body for body in heard if run_id in body and "ended as" in body]
+
+        until(told, seconds=30, what="the end is told")
+        (about,) = told()
+        assert "ended as INVALID" in about
     finally:
         sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
 

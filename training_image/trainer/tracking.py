@@ -136,7 +136,7 @@ def _server(uri: str) -> tuple[str, Callable[..., Mapping[str, str]]]:
     """The address of the server, and what gives the headers by which it knows us.
 
     Raises:
-        ValueError: neither an address nor the ARN of a managed server.
+        ValueError: neither an address nor the ARN of a managed server, or no credentials for that one.
     """
     if uri.startswith(("http://", "https://")):
         return uri.rstrip("/"), lambda *_: _authorization()
@@ -146,11 +146,14 @@ def _server(uri: str) -> tuple[str, Callable[..., Mapping[str, str]]]:
         from botocore.session import Session
 
         region = uri.split(":")[3]
+        credentials = Session().get_credentials()
+        if credentials is None:
+            raise ValueError(f"{URI_VARIABLE} is {uri!r}, and there are no AWS credentials to ask it with")
 
         def sign(method: str, url: str, data: bytes | None, headers: Mapping[str, str]) -> Mapping[str, str]:
             about = {**headers, "x-mlflow-sm-tracking-server-arn": uri}
             request = AWSRequest(method=method, url=url, data=data, headers=about)
-            SigV4Auth(Session().get_credentials(), "sagemaker-mlflow", region).add_auth(request)
+            SigV4Auth(credentials, "sagemaker-mlflow", region).add_auth(request)
             return dict(request.headers.items())
 
         return f"https://{region}.experiments.sagemaker.aws", sign
