@@ -74,6 +74,22 @@ class Baselines(_Model):
     share_of_optimum: float | None = Field(description="The policy's mean return as a share of that.")
 
 
+class OffPolicy(_Model):
+    """What the policy would earn, from held-out episodes of a log alone. It decides nothing."""
+
+    method: Literal["fitted Q evaluation"]
+    gamma: float = Field(description="By which returns are discounted here: the policy's own discount factor.")
+    estimate: float = Field(description="Mean discounted return, as if no episode had a limit of time.")
+    interval: tuple[float, float] = Field(
+        description="Percentile interval over resampled episodes and redrawn features. It does not cover what the "
+        "features cannot tell apart, nor what the log never shows."
+    )
+    confidence: float
+    log_return: float = Field(description="Mean discounted return of these logged episodes, as they were.")
+    episodes: int = Field(description="Logged episodes that this rests on.")
+    transitions: int = Field(description="Of which it is known what came next.")
+
+
 class Verdict(Figures):
     """The decision, the rule that made it, and the evidence. The figures are the chosen policy's."""
 
@@ -89,3 +105,6 @@ class Verdict(Figures):
     onnx_observations: int = Field(description="Recorded observations on which ONNX and torch gave equal actions.")
     candidates: dict[str, float] = Field(description="Mean return of each seed's policy, by seed.")
     baselines: Baselines | None = Field(default=None, description="Null where the environment names none.")
+    off_policy: OffPolicy | None = Field(
+        default=None, description="Null where the run learns from no log, or too few episodes of it are held out."
+    )

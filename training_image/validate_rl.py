@@ -13,7 +13,7 @@ if not __package__:
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contract.events import Ended
 from contract.layout import HELD_OUT_DATA, MODEL
@@ -29,6 +29,10 @@ from training_image.trainer.errors import UsageError
 from training_image.trainer.plan import read_run
 from training_image.trainer.reporting import EventReporter, LineReporter
 from training_image.trainer.storage import open_storage
+
+if TYPE_CHECKING:
+    from contract.verdict import OffPolicy
+    from training_image.trainer.model import TrainedPolicy
 
 CONFIDENCE = 0.95
 
@@ -47,11 +51,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     source.add_argument("--run", metavar="URI", help="prefix of a prepared run whose seeds are trained")
     parser.add_argument("--episodes", type=int, metavar="N", help="held-out episodes, by hand (default 100)")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="what prepare_data.py wrote of a log, by hand: its held-out part says too what the policy is worth",
+    )
     parser.add_argument("--render", choices=["human", "video"], help="show an episode, or write it beside the policy")
     parser.add_argument("--json", action="store_true", help="print a JSON summary on stdout, all else on stderr")
     options = parser.parse_args(arguments)
-    if options.run and (options.episodes is not None or options.json or options.render):
-        parser.error("--run takes everything from run.json, so neither --episodes nor --render nor --json")
+    if options.run and (options.episodes is not None or options.json or options.render or options.data):
+        parser.error("--run takes everything from run.json, so neither --episodes nor --data nor --render nor --json")
     if options.episodes is not None and options.episodes < 2:
         parser.error(f"--episodes {options.episodes}: at least 2")
     return options
@@ -76,7 +85,7 @@ def _in_container(uri: str) -> int:
 def _by_hand(options: argparse.Namespace) -> int:
     reporter = LineReporter(sys.stderr if options.json else sys.stdout)
     exit_code, reason, summary = guarded(
-        lambda: _evaluate(Path(options.model), options.episodes or 100, options.render), reporter
+        lambda: _evaluate(Path(options.model), options.episodes or 100, options.render, options.data), reporter
     )
     if summary:
         reporter.log(
@@ -84,8 +93,9 @@ def _by_hand(options: argparse.Namespace) -> int:
             f"episodes (at least {summary['lower_bound']:.6g} with {100 * CONFIDENCE:g} % confidence), "
             f"from {summary['min_episode_return']:g} to {summary['max_episode_return']:g}; {summary['checked']}."
         )
-        if summary["beside"]:
-            reporter.log(summary["beside"])
+        for said in (summary["beside"], summary["from_log"]):
+            if said:
+                reporter.log(said)
         if summary["video"]:
             reporter.log(f"An episode to look at: {summary['video']}")
     else:
@@ -95,9 +105,9 @@ def _by_hand(options: argparse.Namespace) -> int:
     return exit_code
 
 
-def _evaluate(folder: Path, episodes: int, render: str | None) -> dict[str, Any]:
+def _evaluate(folder: Path, episodes: int, render: str | None, data: str | None) -> dict[str, Any]:
     with imports.without_collection():
-        from training_image.trainer import baselines, model
+        from training_image.trainer import baselines, model, off_policy
         from training_image.trainer.evaluation import HELD_OUT_SEEDS, play
         from training_image.trainer.judging import interquartile_mean, lower_bound
         from training_image.trainer.served import ServedPolicy, prove_equal
@@ -109,6 +119,7 @@ def _evaluate(folder: Path, episodes: int, render: str | None) -> dict[str, Any]
     environment = tables.held_out(EnvironmentSection.model_validate(trained.document["environment"]))
     played = play(trained.graph, environment, episodes=episodes, seed=HELD_OUT_SEEDS)
     others = baselines.beside(played, environment, seed=HELD_OUT_SEEDS, confidence=CONFIDENCE)
+    estimated = _from_log(trained, data) if data else None
     onnx = storage.read(POLICY_GRAPH)
     proven = 0
     if onnx is not None:
@@ -139,7 +150,28 @@ def _evaluate(folder: Path, episodes: int, render: str | None) -> dict[str, Any]
         "video": video,
         "baselines": others.model_dump() if others else None,
         "beside": baselines.sentence(others).strip() if others else "",
+        "off_policy": estimated.model_dump() if estimated else None,
+        "from_log": off_policy.sentence(estimated).strip() if estimated else "",
     }
+
+
+def _from_log(trained: "TrainedPolicy", data: str) -> "OffPolicy":
+    from training_image.trainer import off_policy, spaces
+
+    rows = open_storage(str(Path(data) / Path(HELD_OUT_DATA).name))
+    found = off_policy.held_out(
+        trained.graph,
+        rows,
+        trained.observation_space,
+        spaces.build(trained.document["action_space"]),
+        gamma=trained.document["hyperparameters"]["gamma"],
+        confidence=CONFIDENCE,
+    )
+    if found is None:
+        raise UsageError(
+            f"--data {data}: at least {off_policy.MIN_EPISODES} held-out episodes are needed in {rows.uri}"
+        )
+    return found
 
 
 if __name__ == "__main__":

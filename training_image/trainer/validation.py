@@ -15,6 +15,7 @@ from contract.layout import (
     EPISODES,
     EVALUATIONS,
     GOLDEN,
+    HELD_OUT_DATA,
     METRICS,
     MODEL,
     MODEL_ARCHIVE,
@@ -26,8 +27,8 @@ from contract.layout import (
 )
 from contract.policy import GOLDEN_DOCUMENT, POLICY_DOCUMENT, POLICY_GRAPH, Golden, ObservationSpace, Policy, Space
 from contract.run import ResolvedRun
-from contract.verdict import Comparison, Verdict
-from training_image.trainer import archive, baselines, input_statistics, judging, model
+from contract.verdict import Comparison, OffPolicy, Verdict
+from training_image.trainer import archive, baselines, input_statistics, judging, model, off_policy, spaces
 from training_image.trainer import observations as batches
 from training_image.trainer.champion import Champion, Incomparable
 from training_image.trainer.champion import find as find_champion
@@ -109,6 +110,9 @@ def validate(run: ResolvedRun, storage: Storage, reporter: Reporter) -> Verdict:
     if beside:
         reason = verdict.reason + baselines.sentence(beside)
         verdict = verdict.model_copy(update={"baselines": beside, "reason": reason})
+    if found := _off_policy(run, storage, chosen):
+        reason = verdict.reason + off_policy.sentence(found)
+        verdict = verdict.model_copy(update={"off_policy": found, "reason": reason})
     golden = _json(_golden(chosen.served, episodes))
     document = _json(_policy(run, chosen.policy, verdict, episodes))
     packed = {POLICY_GRAPH: chosen.onnx, POLICY_DOCUMENT: document, GOLDEN_DOCUMENT: golden}
@@ -189,6 +193,21 @@ def _beside(run: ResolvedRun, opponent: Champion, played: dict[str, Episodes], e
         confidence=rules.confidence,
         min_return=_min_return(run),
         margin=rules.margin,
+    )
+
+
+def _off_policy(run: ResolvedRun, storage: Storage, chosen: _Candidate) -> OffPolicy | None:
+    """What the held-out part of a log says of the policy, where the run learns from one."""
+    data, document = run.specification.data, chosen.policy.document
+    if data is None or data.kind != "transitions":
+        return None
+    return off_policy.held_out(
+        chosen.served,
+        storage.below(HELD_OUT_DATA),
+        chosen.policy.observation_space,
+        spaces.build(document["action_space"]),
+        gamma=document["hyperparameters"]["gamma"],
+        confidence=run.specification.validation.confidence,
     )
 
 

@@ -59,6 +59,7 @@ def test_the_verdict_names_the_best_seed_and_its_figures(validated: Path) -> Non
     assert verdict.onnx_observations >= 10_000
     assert verdict.min_episode_return <= verdict.lower_bound <= verdict.mean_return <= verdict.max_episode_return
     assert verdict.passed == (verdict.lower_bound >= 30)
+    assert verdict.off_policy is None, "it learnt from no log"
 
 
 def test_validating_again_gives_the_same_bytes(validated: Path) -> None:
