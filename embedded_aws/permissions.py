@@ -34,6 +34,7 @@ class DeniedError(Exception):
 _notes: "_Notes | None" = None
 _evaluated: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("evaluated", default=None)
 _further: contextvars.ContextVar[list[resources.Need] | None] = contextvars.ContextVar("further", default=None)
+_context: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar("context", default=None)
 _caller: contextvars.ContextVar[str] = contextvars.ContextVar("caller", default="")
 
 
@@ -163,6 +164,7 @@ def _name_resources() -> None:
         resource = named[0] if named else str(extract(service, method, path, headers, body, *rest))
         needs = [resources.Need("", about) for about in named[1:]]
         _further.set([*needs, *resources.needs(service, operation, request, resource, method, headers)])
+        _context.set(resources.context(service, request))
         return resource
 
     hooks.replace(_ACTIONS, "extract_resource_arn", extract_resource_arn)
@@ -228,6 +230,10 @@ def _note_requests() -> None:
     def enforce_all(*call: Any, **about: Any) -> Any:
         further = _further.get() or []
         _further.set(None)
+        known = _context.get() or {}
+        _context.set(None)
+        if known:
+            about["service_context"] = {**(about.get("service_context") or {}), **known}
         key, action, *where = call
         denied = enforce_once(key, action, *where, **about)
         for need in further:

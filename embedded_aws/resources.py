@@ -77,6 +77,13 @@ def needs(
         yield Need("s3:PutObjectTagging", resource)
 
 
+def context(service: str, request: dict[str, Any]) -> dict[str, str]:
+    """Condition keys that a request's members give and ministack does not look for."""
+    if service == "monitoring" and "Namespace" in request:
+        return {"cloudwatch:namespace": str(request["Namespace"])}
+    return {}
+
+
 def batch(operation: str, request: dict[str, Any]) -> list[str]:
     """The resources of a call of Batch, with the members of its API; its paths name operations in lower case."""
     operation = operation.lower()

@@ -90,8 +90,7 @@ class ServingStack(RoomStack):
                     "sagemaker:DeleteEndpointConfig",
                 ],
                 arn("endpoint", "*"): ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"],
-                arn("model-package-group", name): ["sagemaker:ListModelPackages"],
-                arn("model-package", f"{name}/*"): ["sagemaker:DeleteModelPackage"],
+                arn("model-package", f"{name}/*"): ["sagemaker:ListModelPackages", "sagemaker:DeleteModelPackage"],
             },
             before=[group, role],
         )

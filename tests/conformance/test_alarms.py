@@ -151,7 +151,7 @@ def test_a_time_series_without_data_ends_its_ringing(aws: Account, notes: tuple[
     publish(aws, metric, 9, Room="kitchen")
     [event] = aws.until(read, what="the kitchen is well again", seconds=aws.until_measured)
     assert event["alarmData"]["state"]["value"] == "OK"
-    assert state(aws, name) == "OK"
+    aws.until(lambda: state(aws, name) == "OK", what="the alarm is well too", seconds=aws.until_measured)
 
 
 @pytest.mark.page("AmazonCloudWatch/latest/monitoring/alarms-and-actions-Lambda.html")

@@ -50,6 +50,16 @@ def test_a_function_acts_as_its_role(aws: Account) -> None:
     assert ":assumed-role/rlpipe-conformance-lambda" in who
 
 
+@pytest.mark.page("AmazonCloudWatch/latest/monitoring/iam-cw-condition-keys-namespace.html")
+def test_metrics_are_put_into_the_namespaces_that_a_policy_names(aws: Account) -> None:
+    condition = {"StringEquals": {"cloudwatch:namespace": "Ours"}}
+    call = calling(aws, allowed("cloudwatch:PutMetricData", "*", Condition=condition))
+    data = [{"MetricName": "Steps", "Value": 1.0}]
+
+    assert call("cloudwatch", "put_metric_data", Namespace="Ours", MetricData=data)["code"] == ""
+    assert call("cloudwatch", "put_metric_data", Namespace="Theirs", MetricData=data)["code"].startswith("AccessDenied")
+
+
 @pytest.mark.page("IAM/latest/UserGuide/reference_policies_evaluation-logic.html")
 def test_what_nobody_allowed_is_denied_and_the_refusal_says_what(aws: Account) -> None:
     bucket, other = aws.bucket(), aws.bucket()
