@@ -136,10 +136,11 @@ MUTANTS = (
     Mutant(
         "events call whom they like",
         "delivery",
-        "except permissions.DeniedError as denied:\n        _refusal",
-        "except ZeroDivisionError as denied:\n        _refusal",
+        "        check(hooks.policy_of_function(arn))",
+        "        pass",
         "permissions",
     ),
+    Mutant("no namespace of metrics", "permissions", "        if known:\n", "        if False:\n", "permissions"),
     Mutant("requests of any size", "apigateway", "if body and len(body) > _LARGEST_REQUEST:", "if False:", "gateway"),
     Mutant(
         "exceptions are shown",
