@@ -219,30 +219,6 @@ def test_a_first_deployment_that_answers_wrongly_does_not_stay(laptop: Laptop) -
     )
 
 
-def test_every_end_is_published(laptop: Laptop) -> None:
-    """A queue subscribed to the topic gets one message for a run, with its outcome."""
-    sns, sqs = laptop.client("sns"), laptop.client("sqs")
-    (topic,) = [topic["TopicArn"] for topic in sns.list_topics()["Topics"] if "rlpipe" in topic["TopicArn"]]
-    url = sqs.create_queue(QueueName="listener")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
-    try:
-        run_id = laptop.drop("published", "environment: {id: Nothing-v0}")
-        laptop.end_of(run_id)
-        heard: list[str] = []  # alarms that other tests' runs set off are told through the topic too
-
-        def told() -> list[str]:
-            received = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1, MaxNumberOfMessages=10).get("Messages", [])
-            heard.extend(message["Body"] for message in received)
-            return [body for body in heard if run_id in body and "ended as" in body]
-
-        until(told, seconds=30, what="the end is told")
-        (about,) = told()
-        assert "ended as INVALID" in about
-    finally:
-        sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
-
-
 def test_the_example_of_the_readme_is_a_valid_run(laptop: Laptop) -> None:
     """Whether it reaches its goal is what `make run` shows; here only that prepare takes it."""
     example = Path(__file__).parents[2] / "examples" / "cartpole" / "run.yaml"

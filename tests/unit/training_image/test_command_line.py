@@ -98,7 +98,7 @@ def test_output_is_said_and_lies_in_runs(tmp_path: Path) -> None:
         (["--env", "CartPol-v1"], "did you mean CartPole-v1"),
         (["--env", "os:system"], "cannot choose code to import"),
         (["--env", "CartPole-v1", "--timesteps", "0"], "timesteps: at least 1"),
-        (["--env", "CartPole-v1", "--algo", "pppo"], "one of a2c, dqn"),
+        (["--env", "CartPole-v1", "--algo", "pppo"], "one of a2c, bc, dqn"),
         (["--env", "CartPole-v1", "--seed", "-1"], "seeds"),
         (["--env", "CartPole-v1", "--set", "n_steps=0"], "algorithm.hyperparameters.n_steps: at least 1"),
         (["--env", "CartPole-v1", "--set", "n_step=5"], "no such key"),
