@@ -30,13 +30,34 @@ NOT_EMULATED = {
 """Actions that no call here can need, by what the embedded AWS lacks."""
 
 _UNDELIVERED = "an event that the function failed on three times; the conformance suite holds that it is kept"
+_POLLED = "AWS polls the queue in the function's name; the laptop's AWS does so in its own"
+_SCALED = "endpoints of the laptop's settings do not scale; tests/unit/lambdas holds the calls"
 UNUSED = {
+    ("alerts-AlertRole", "sqs:SendMessage"): _UNDELIVERED,
     ("api-ControlRole", "sqs:SendMessage"): _UNDELIVERED,
-    ("events-TriggerRole", "sqs:SendMessage"): _UNDELIVERED,
+    ("events-DataArrivedRole", "sqs:ChangeMessageVisibility"): _POLLED,
+    ("events-DataArrivedRole", "sqs:DeleteMessage"): _POLLED,
+    ("events-DataArrivedRole", "sqs:GetQueueAttributes"): _POLLED,
+    ("events-DataArrivedRole", "sqs:GetQueueUrl"): _POLLED,
+    ("events-DataArrivedRole", "sqs:ReceiveMessage"): _POLLED,
+    ("events-SweeperFunctionRole", "sqs:SendMessage"): _UNDELIVERED,
+    ("events-SweeperFunctionRole", "states:StopExecution"): "a job vanishes from an account's queue, not from here",
+    ("pipeline-EndpointsFunctionRole", "application-autoscaling:DeregisterScalableTarget"): _SCALED,
+    ("pipeline-EndpointsFunctionRole", "application-autoscaling:PutScalingPolicy"): _SCALED,
+    ("pipeline-EndpointsFunctionRole", "application-autoscaling:RegisterScalableTarget"): _SCALED,
+    ("pipeline-EndpointsFunctionRole", "iam:CreateServiceLinkedRole"): _SCALED,
+    ("pipeline-EndpointsFunctionRole", "sagemaker:UpdateEndpointWeightsAndCapacities"): _SCALED,
+    ("pipeline-EndpointsFunctionRole", "sqs:SendMessage"): _UNDELIVERED,
     ("pipeline-FinishRole", "sqs:SendMessage"): _UNDELIVERED,
+    ("pipeline-JobsPrepareDataRole", "s3:ListBucket"): "all that it reads is there; else it would be told so",
     ("pipeline-JobsTrainRole", "s3:DeleteObject"): "checkpoints beyond `checkpoint.keep`; no run here trains that long",
+    ("pipeline-SchedulesRole", "sqs:SendMessage"): "a schedule that could not call its function",
+    ("serving-ModelRole", "s3:PutObject"): "SageMaker writes what it captures as this role; the laptop's AWS as itself",
 }
 """Grants that no test of the pipeline uses, by role and action, each with its reason."""
+
+SELDOM = {("api-ControlRole", "states:DescribeExecution"): "of two who resume a run at once, the slower one looks"}
+"""Grants that a run of the tests may or may not use."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +92,7 @@ def test_every_grant_was_used_or_has_its_reason(
         for grant in granted
         if grant.action not in NOT_EMULATED and not any(grant.allows(call) for call in noted)
     }
-    assert sorted(unused - set(UNUSED)) == [], "granted, and never used"
+    assert sorted(unused - set(UNUSED) - set(SELDOM)) == [], "granted, and never used"
     assert sorted(set(UNUSED) - unused) == [], "used after all, so it needs no reason"
 
 
