@@ -41,6 +41,17 @@ def test_an_endpoint_is_switched_off_and_on_and_goes_back(serving: FakeAws, brow
     assert browser.post("/policies/cartpole/explode").status == 404
 
 
+def test_its_history_says_what_happened_who_did_it_and_why(serving: FakeAws, browser: Browser) -> None:
+    changes = [
+        {"at": "2026-11-25T20:00:00+00:00", "what": "promoted", "run_id": "cartpole-1", "by": "pipeline", "reason": ""},
+        {"at": "2026-11-25T21:00:00+00:00", "what": "off", "run_id": "cartpole-1", "by": "ann", "reason": "weekend"},
+    ]
+    serving.policies["cartpole"] = {"history": changes}
+    text = browser.get("/policies/cartpole").text
+    assert "promoted cartpole-1 pipeline" in text
+    assert "off cartpole-1 ann weekend" in text
+
+
 def test_an_observation_has_a_field_for_each_number(serving: FakeAws, browser: Browser) -> None:
     page = browser.get("/policies/cartpole")
     assert "steps and draws CartPole-v1" in page.text
