@@ -14,7 +14,7 @@ import re
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from embedded_aws import hooks, resources
 from embedded_aws.settings import ACCOUNT, REGION, Settings, assumed_role
@@ -27,14 +27,21 @@ _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:B
 """What it takes to pull an image of a repository, beside `ecr:GetAuthorizationToken`."""
 
 
+class _About(NamedTuple):
+    """What is known of the request that is answered."""
+
+    context: dict[str, str]
+    further: list[resources.Need]
+    """What it needs beside the action that it is named after."""
+
+
 class DeniedError(Exception):
     """No policy of the role allows the call; the text is IAM's."""
 
 
 _notes: "_Notes | None" = None
 _evaluated: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("evaluated", default=None)
-_further: contextvars.ContextVar[list[resources.Need] | None] = contextvars.ContextVar("further", default=None)
-_context: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar("context", default=None)
+_request_about: contextvars.ContextVar["_About | None"] = contextvars.ContextVar("request_about", default=None)
 _caller: contextvars.ContextVar[str] = contextvars.ContextVar("caller", default="")
 
 
@@ -163,8 +170,8 @@ def _name_resources() -> None:
         named = resources.named(service, operation, request)
         resource = named[0] if named else str(extract(service, method, path, headers, body, *rest))
         needs = [resources.Need("", about) for about in named[1:]]
-        _further.set([*needs, *resources.needs(service, operation, request, resource, method, headers)])
-        _context.set(resources.context(service, request))
+        needs += resources.needs(service, operation, request, resource, method, headers)
+        _request_about.set(_About(resources.context(service, request), needs))
         return resource
 
     hooks.replace(_ACTIONS, "extract_resource_arn", extract_resource_arn)
@@ -228,15 +235,13 @@ def _note_requests() -> None:
         return denied
 
     def enforce_all(*call: Any, **about: Any) -> Any:
-        further = _further.get() or []
-        _further.set(None)
-        known = _context.get() or {}
-        _context.set(None)
-        if known:
-            about["service_context"] = {**(about.get("service_context") or {}), **known}
+        known = _request_about.get() or _About({}, [])
+        _request_about.set(None)
+        if known.context:
+            about["service_context"] = {**(about.get("service_context") or {}), **known.context}
         key, action, *where = call
         denied = enforce_once(key, action, *where, **about)
-        for need in further:
+        for need in known.further:
             more = {
                 **about,
                 "resource_arn": need.resource,

@@ -65,29 +65,15 @@ class EventsStack(RoomStack):
             self,
             "RunFileDropped",
             description="A run.yaml was written to the input bucket.",
-            event_pattern=events.EventPattern(
-                source=["aws.s3"],
-                detail_type=["Object Created"],
-                detail={
-                    "bucket": {"name": [input_bucket.bucket_name]},
-                    # Not "suffix: run.yaml" alone, which `overrun.yaml` has too.
-                    "object": {"key": [RUN_FILE, {"suffix": f"/{RUN_FILE}"}]},
-                },
-            ),
+            # Not "suffix: run.yaml" alone, which `overrun.yaml` has too.
+            event_pattern=_created(input_bucket, RUN_FILE, {"suffix": f"/{RUN_FILE}"}),
             targets=[self._target(trigger)],
         )
         events.Rule(
             self,
             "DataDropped",
             description="A file was written below a folder data/ of the input bucket.",
-            event_pattern=events.EventPattern(
-                source=["aws.s3"],
-                detail_type=["Object Created"],
-                detail={
-                    "bucket": {"name": [input_bucket.bucket_name]},
-                    "object": {"key": [{"prefix": f"{DATA_FOLDER}/"}, {"wildcard": f"*/{DATA_FOLDER}/*"}]},
-                },
-            ),
+            event_pattern=_created(input_bucket, {"prefix": f"{DATA_FOLDER}/"}, {"wildcard": f"*/{DATA_FOLDER}/*"}),
             targets=[self._target(self._data_arrived(settings, function_code, input_bucket, state_machine, run_table))],
         )
         events.Rule(
@@ -172,3 +158,12 @@ class EventsStack(RoomStack):
             retry_attempts=10,
             max_event_age=cdk.Duration.hours(6),
         )
+
+
+def _created(bucket: s3.IBucket, *keys: str | dict[str, str]) -> events.EventPattern:
+    """An object was written under a key that one of these patterns matches."""
+    return events.EventPattern(
+        source=["aws.s3"],
+        detail_type=["Object Created"],
+        detail={"bucket": {"name": [bucket.bucket_name]}, "object": {"key": list(keys)}},
+    )

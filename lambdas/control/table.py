@@ -4,7 +4,6 @@ import base64
 import contextlib
 import json
 import os
-from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -12,6 +11,7 @@ import boto3
 from contract.control import Command
 from contract.record import KIND, NEWEST_FIRST
 from lambdas.items import from_item, to_item
+from lambdas.moments import now
 
 _dynamodb = boto3.client("dynamodb")
 
@@ -131,11 +131,6 @@ def write_progress(run_id: str, name: str, progress: dict[str, Any]) -> None:
         ExpressionAttributeNames={"#name": name},
         ExpressionAttributeValues=to_item({":progress": progress}),
     )
-
-
-def now() -> str:
-    """This moment, ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _encode(key: dict[str, Any]) -> str:

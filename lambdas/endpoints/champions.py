@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import boto3
 
@@ -38,13 +37,3 @@ def write(champion: Champion) -> None:
         Body=champion.model_dump_json(indent=1).encode(),
         ContentType="application/json",
     )
-
-
-def seconds_since(moment: str) -> float:
-    """How long ago a moment was."""
-    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
-
-
-def now() -> str:
-    """This moment, ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,6 +11,7 @@ from contract import champion as champion_file
 from contract.champion import Policy
 from contract.layout import rehearsal_endpoint, shadow_config
 from contract.run import ResolvedRun
+from lambdas import moments
 from lambdas.endpoints import alarms, captured, champions, expiry, hosting, lease, scaling, shadow, specifications
 from lambdas.endpoints.lease import Lease
 
@@ -140,9 +141,9 @@ def run_in_shadow(request: Request, held: Lease) -> dict[str, Any]:
         held.save(shadowing=True)
         return _wait("the shadow begins")
     if since is None:
-        held.save(shadowed_since=champions.now())
+        held.save(shadowed_since=moments.now())
         return _wait("the shadow sees requests")
-    left = section.hours * 3600 - (champions.seconds_since(since))
+    left = section.hours * 3600 - moments.seconds_since(since)
     if left > 0:
         return _wait(f"the shadow sees requests for {left / 3600:.2f} more hours")
     document = shadow.report(request.endpoint, request.run_id, section, since=since)
@@ -181,7 +182,7 @@ def promote(request: Request, held: Lease) -> dict[str, Any]:
     former = champions.read(request.endpoint)
     if former is None or former.run_id != request.run_id:
         deploy = request.run.specification.deploy
-        said: Any = {"at": champions.now(), "target": deploy.target, "reason": request.reason}
+        said: Any = {"at": moments.now(), "target": deploy.target, "reason": request.reason}
         said["expires_at"] = expiry.of(deploy)
         if former is None:
             champion = champion_file.first(request.policy, endpoint=request.endpoint, **said)

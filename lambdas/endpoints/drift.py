@@ -20,6 +20,7 @@ from contract.layout import RunLayout, drift_key
 from contract.metrics import CAPTURED_DRIFT, NAMESPACE
 from contract.policy import POLICY_DOCUMENT
 from contract.run import DriftSection
+from lambdas import moments
 from lambdas.endpoints import captured, champions, specifications
 from lambdas.endpoints.hosting import VARIANT
 
@@ -55,7 +56,7 @@ def _look_at(champion: Champion, section: DriftSection) -> None:
     found: dict[str, Any] = {
         "endpoint": champion.endpoint,
         "run_id": champion.run_id,
-        "at": champions.now(),
+        "at": moments.now(),
         "observations": len(asked),
         "index": None,
         "element": None,

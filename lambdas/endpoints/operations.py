@@ -4,6 +4,7 @@ from typing import Any
 
 from contract.champion import Champion
 from contract.layout import REHEARSAL
+from lambdas import moments
 from lambdas.endpoints import alarms, champions, deployment, expiry, hosting, lease, scaling, specifications
 from lambdas.endpoints.lease import Lease
 
@@ -46,7 +47,7 @@ def off(champion: Champion, *, by: str, reason: str) -> Champion:
         _delete_endpoint(champion.endpoint)
         if not champion.on:
             return champion
-        return _write(champion.switched(on=False, by=by, at=champions.now(), reason=reason))
+        return _write(champion.switched(on=False, by=by, at=moments.now(), reason=reason))
     finally:
         held.release()
 
@@ -67,7 +68,7 @@ def on(champion: Champion, *, by: str, reason: str) -> Champion:
             champion = champion.model_copy(update={"expires_at": expiry.of(deploy)})
         if champion.on:
             return _write(champion)
-        return _write(champion.switched(on=True, by=by, at=champions.now(), reason=reason))
+        return _write(champion.switched(on=True, by=by, at=moments.now(), reason=reason))
     finally:
         held.release()
 
@@ -80,7 +81,7 @@ def delete(champion: Champion, *, by: str, reason: str) -> Champion:
         for policy in champion.kept:
             hosting.delete_servable(policy.run_id)
         gone = champion.model_copy(update={"on": False, "kept": [], "before": None})
-        return _write(gone.changed("deleted", by, champions.now(), reason)) if champion.kept else champion
+        return _write(gone.changed("deleted", by, moments.now(), reason)) if champion.kept else champion
     finally:
         held.release()
 
@@ -93,7 +94,7 @@ def by_schedule(command: str) -> list[str]:
     """
     done = []
     for champion in champions.everyone():
-        expired = champion.expires_at is not None and champion.expires_at <= champions.now()
+        expired = champion.expires_at is not None and champion.expires_at <= moments.now()
         last = champion.history[-1] if champion.history else None
         by_clock = last is not None and (last.what, last.by) == ("off", "schedule")
         try:
@@ -136,7 +137,7 @@ def endpoint_changed(detail: dict[str, Any]) -> None:
 
 
 def _settle_rollback(champion: Champion, held: Lease, current: hosting.Endpoint) -> Champion:
-    notes, at = held.notes, champions.now()
+    notes, at = held.notes, moments.now()
     if current.config == notes["to"]:
         champion = champion.rolled_back(notes["to"], at=at, by=notes["by"], reason=notes["reason"])
     else:

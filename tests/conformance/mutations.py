@@ -140,7 +140,9 @@ MUTANTS = (
         "        pass",
         "permissions",
     ),
-    Mutant("no namespace of metrics", "permissions", "        if known:\n", "        if False:\n", "permissions"),
+    Mutant(
+        "no namespace of metrics", "permissions", "        if known.context:\n", "        if False:\n", "permissions"
+    ),
     Mutant("requests of any size", "apigateway", "if body and len(body) > _LARGEST_REQUEST:", "if False:", "gateway"),
     Mutant(
         "exceptions are shown",

@@ -63,19 +63,7 @@ class Battery(TableEnv):
 class BatteryVector(TableVectorEnv):
     """Many batteries at one table of prices. The arguments are those of `Battery`."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        table: Any = None,
-        capacity: float = 1.0,
-        power: float = 0.25,
-        efficiency: float = 0.9,
-        wear: float = 2.0,
-        hours: int = 168,
-        known_hours: int = 12,
-        **_: Any,
-    ) -> None:
-        super().__init__(BatteryModel(table, capacity, power, efficiency, wear, hours, known_hours), num_envs)
+    single = Battery
 
 
 class BatteryModel(Model):

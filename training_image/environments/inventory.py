@@ -64,20 +64,7 @@ class Inventory(TableEnv):
 class InventoryVector(TableVectorEnv):
     """Many shelves, one table of demand. The arguments are those of `Inventory`."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        table: Any = None,
-        price: float = 10.0,
-        cost: float = 6.0,
-        holding: float = 0.2,
-        lost: float = 1.0,
-        lead_days: int = 2,
-        largest_order: float = 200.0,
-        days: int = 56,
-        **_: Any,
-    ) -> None:
-        super().__init__(InventoryModel(table, price, cost, holding, lost, lead_days, largest_order, days), num_envs)
+    single = Inventory
 
 
 class InventoryModel(Model):
@@ -100,7 +87,6 @@ class InventoryModel(Model):
         demand, clock = _made_up() if table is None else (table["demand"].to_numpy(), hours_of(table))
         self.steps = days
         self._demand = np.asarray(demand, dtype=np.float64)
-        self._first = SEEN
         self.starts = starts_in(len(demand), needed=SEEN + days, apart=1) + SEEN
         self._price, self._cost, self._holding, self._lost = price, cost, holding, lost
         self._lead, self._largest = lead_days, largest_order

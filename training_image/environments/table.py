@@ -107,8 +107,12 @@ class TableVectorEnv(gymnasium.vector.VectorEnv[Observations, npt.NDArray[Any], 
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 - what Gymnasium calls for
 
-    def __init__(self, model: Model, num_envs: int) -> None:
-        self.model = model
+    single: ClassVar[Callable[..., TableEnv]]
+    """Makes one copy."""
+
+    def __init__(self, num_envs: int = 1, table: Any = None, **arguments: Any) -> None:
+        """`arguments` are those of `single`."""
+        self.model = model = self.single(table, **arguments).model
         self.num_envs = num_envs
         self.single_observation_space, self.single_action_space = model.observation_space, model.action_space
         self.observation_space = batch_space(model.observation_space, num_envs)

@@ -7,7 +7,8 @@ import pytest
 
 from contract.champion import Champion
 from contract.run import DeploySection
-from lambdas.endpoints import champions, handler, operations
+from lambdas import moments
+from lambdas.endpoints import handler, operations
 from lambdas.endpoints.hosting import Endpoint
 from tests.unit.lambdas.endpoint_world import CHAMPION, World, world
 
@@ -160,7 +161,7 @@ def test_an_endpoint_is_switched_off_when_its_time_is_over(world: World, monkeyp
     world.step("promote")
     assert current(world).expires_at
     assert handler.handler({"command": "expire"}, None) == {"endpoints": []}
-    monkeypatch.setattr(champions, "now", lambda: "2999-01-01T00:00:00.000Z")
+    monkeypatch.setattr(moments, "now", lambda: "2999-01-01T00:00:00.000Z")
     assert handler.handler({"command": "expire"}, None) == {"endpoints": ["cartpole"]}
     assert (current(world).on, current(world).history[-1].by) == (False, "time to live")
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from contract.run import DeploySection, ShadowSection
-from lambdas.endpoints import captured, champions, hosting, shadow
+from lambdas import moments
+from lambdas.endpoints import captured, hosting, shadow
 from lambdas.endpoints.captured import Exchange
 from tests.unit.lambdas.endpoint_world import CHAMPION, RUN, World, world
 
@@ -46,10 +47,10 @@ def test_the_shadow_lasts_as_long_as_asked_and_the_endpoint_is_as_before(
     assert shadowed.watched == CONFIG, "the alarms watch what serves meanwhile"
     shadowed.settle("cartpole", config=CONFIG)
     assert shadowed.step("shadow")["status"] == "wait"
-    monkeypatch.setattr(champions, "seconds_since", lambda moment: 3599.0)
+    monkeypatch.setattr(moments, "seconds_since", lambda moment: 3599.0)
     assert shadowed.step("shadow")["status"] == "wait"
     assert len(shadowed.deployments) == 1
-    monkeypatch.setattr(champions, "seconds_since", lambda moment: 3601.0)
+    monkeypatch.setattr(moments, "seconds_since", lambda moment: 3601.0)
     assert shadowed.step("shadow")["status"] == "wait"
     assert shadowed.deployments[-1] == (CHAMPION, None)
     shadowed.settle("cartpole", config=CHAMPION)

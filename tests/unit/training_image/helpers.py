@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from contract.catalogue import load_catalogue
 from contract.events import Event
 from contract.layout import CHECKPOINTS, MODEL
+from contract.outcomes import ExitCode
 from contract.run import CheckpointSection, LimitsSection, ResolvedRun, RunSpecification, Source, resolve
 from training_image.trainer import observations as batches
 from training_image.trainer.graph import PolicyGraph
@@ -118,6 +120,16 @@ def fingerprint(folder: Path) -> str:
     for part in parts:
         digest.update(part.read_bytes())
     return digest.hexdigest()
+
+
+def assert_resumes_exactly(plan: Plan, whole: Path, folder: Path, *, killed_at: int) -> None:
+    """Killed at a step and resumed in `folder`, a training ends in the weights of the uninterrupted one in `whole`."""
+    with pytest.raises(Killed):
+        run(plan, folder, KilledAt(killed_at))
+    resumed = Recorder()
+    assert run(plan, folder, resumed).exit_code == ExitCode.DONE
+    assert resumed.of("started")[0]["timesteps"] >= killed_at
+    assert fingerprint(folder) == fingerprint(whole)
 
 
 def checkpoints(folder: Path) -> list[int]:

@@ -13,11 +13,8 @@ from contract.algorithms import ALGORITHMS
 from contract.outcomes import ExitCode
 from contract.run import EnvironmentSection
 from tests.unit.training_image.helpers import (
-    Killed,
-    KilledAt,
-    Recorder,
     assert_acts_as_trained,
-    fingerprint,
+    assert_resumes_exactly,
     run,
     small_plan,
 )
@@ -80,12 +77,7 @@ def test_resumed_after_a_kill_equals_uninterrupted(
 ) -> None:
     monkeypatch.setattr(replay, "BLOCK", 400)
     plan, whole = trained
-    with pytest.raises(Killed):
-        run(plan, tmp_path, KilledAt(1600))
-    resumed = Recorder()
-    assert run(plan, tmp_path, resumed).exit_code == ExitCode.DONE
-    assert resumed.of("started")[0]["timesteps"] >= 1600
-    assert fingerprint(tmp_path) == fingerprint(whole)
+    assert_resumes_exactly(plan, whole, tmp_path, killed_at=1600)
 
 
 def test_the_exported_policy_acts_as_the_trained_one(trained: tuple[Any, Path]) -> None:

@@ -20,6 +20,7 @@ from tests.unit.training_image.helpers import (
     KilledAt,
     Recorder,
     assert_acts_as_trained,
+    assert_resumes_exactly,
     fingerprint,
     run,
     script,
@@ -88,12 +89,7 @@ def trained(
 
 def test_resumed_after_a_kill_equals_uninterrupted(trained: tuple[Plan, Path], tmp_path: Path) -> None:
     plan, whole = trained
-    with pytest.raises(Killed):
-        run(plan, tmp_path, KilledAt(800))
-    resumed = Recorder()
-    assert run(plan, tmp_path, resumed).exit_code == ExitCode.DONE
-    assert resumed.of("started")[0]["timesteps"] >= 800
-    assert fingerprint(tmp_path) == fingerprint(whole)
+    assert_resumes_exactly(plan, whole, tmp_path, killed_at=800)
 
 
 def test_the_exported_policy_acts_as_the_trained_one(trained: tuple[Plan, Path]) -> None:
