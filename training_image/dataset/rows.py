@@ -95,6 +95,8 @@ def _flattened(column: pl.Series) -> pl.Series:
 
 def _typed(field: Field, column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """The value as the field's type, null where it is none."""
+    if dtype == field.dtype and field.kind in ("number", "integer", "boolean"):
+        return column
     if field.kind == "number":
         return _number(column, dtype).cast(field.dtype, strict=False)
     if field.kind == "integer":

@@ -167,7 +167,7 @@ class Sample:
 
     def add(self, frame: pl.DataFrame) -> None:
         """Take rows that are good."""
-        chosen = frame.gather_every(self._stride, offset=min(self._offset, len(frame)))
+        chosen = frame[np.arange(min(self._offset, len(frame)), len(frame), self._stride)]
         self._offset = (self._offset - len(frame)) % self._stride
         self._frames.append(chosen)
         self._rows += len(chosen)

@@ -452,11 +452,12 @@ class _Parts:
         begins: npt.NDArray[np.bool_],
         apart: npt.NDArray[np.bool_],
     ) -> None:
+        frame = frame.drop(INTERNAL)
         for number, mask in enumerate((~apart, apart)):
             if not mask.any():
                 continue
             whole = mask.all()
-            rows = frame.drop(INTERNAL) if whole else frame.filter(mask).drop(INTERNAL)
+            rows = frame if whole else frame.filter(mask)
             self._episodes[number].add(rows["reward"].to_numpy(), begins if whole else begins[mask])
             self._writers[number].add(rows)
             if "time" in rows.columns:

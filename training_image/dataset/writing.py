@@ -23,7 +23,10 @@ _REJECTED = {"file": pl.String, "row": pl.UInt32, "reason": pl.String, "values":
 
 
 class PartWriter:
-    """Writes rows into `part-00000.parquet`, `part-00001.parquet`, ... of a folder below `root`."""
+    """Writes rows into `part-00000.parquet`, `part-00001.parquet`, ... of a folder below `root`.
+
+    A thread writes one file while the rows of the next are gathered.
+    """
 
     def __init__(self, root: Path, folder: str) -> None:
         self._root = root
@@ -31,7 +34,7 @@ class PartWriter:
         self._frames: list[pl.DataFrame] = []
         self._rows = 0
         self._rows_a_part: int | None = None
-        self._hashes = ThreadPoolExecutor(1)
+        self._writing = ThreadPoolExecutor(1)
         self._files: list[Future[OutputFile]] = []
         (root / folder).mkdir(parents=True, exist_ok=True)
 
@@ -52,16 +55,17 @@ class PartWriter:
         if self._rows:
             self._write(self._rows)
         files = [file.result() for file in self._files]
-        self._hashes.shutdown()
+        self._writing.shutdown()
         return files
 
     def _write(self, rows: int) -> None:
         frame = pl.concat(self._frames)
         self._frames = [frame.slice(rows)] if len(frame) > rows else []
         self._rows = len(frame) - rows
+        if self._files:
+            self._files[-1].result()  # no more than one waits in memory
         path = f"{self._folder}/part-{len(self._files):05d}.parquet"
-        write_parquet(frame.head(rows), self._root / path)
-        self._files.append(self._hashes.submit(described, self._root, path, rows))
+        self._files.append(self._writing.submit(_written, frame.head(rows), self._root, path))
 
 
 class Rejects:
@@ -133,6 +137,11 @@ class _Tally:
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """The same rows give the same bytes."""
     frame.rechunk().write_parquet(path, compression="zstd", compression_level=1, row_group_size=2**19)
+
+
+def _written(frame: pl.DataFrame, root: Path, path: str) -> OutputFile:
+    write_parquet(frame, root / path)
+    return described(root, path, len(frame))
 
 
 def described(root: Path, path: str, rows: int) -> OutputFile:
