@@ -24,6 +24,8 @@ class Alarm:
         metric: what is watched.
         statistic: of all seeds of a run, or of all that a stage did, in a minute.
         tells: False where the run's own message, which gives the reason, has told already.
+        without_data: whether it rings when there are no data any more. One that has never had any, as of a new
+            endpoint, stays quiet.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Alarm:
     metric: Metric | None = None
     statistic: str = "MAX"
     tells: bool = True
+    without_data: bool = False
 
     def commands_for(self, values: Mapping[str, str]) -> list[str]:
         """The commands about something; those that name what is not known are left out."""
@@ -190,6 +193,7 @@ OF_ENDPOINTS: tuple[Alarm, ...] = (
         why="It is paid for by the hour, whether anybody asks it or not.",
         advice="Switch it off; switching it on again takes minutes and needs no training.",
         commands=("rlpipe endpoints off {endpoint}", "rlpipe endpoints delete {endpoint}"),
+        without_data=True,
     ),
     Alarm(
         name="drift",

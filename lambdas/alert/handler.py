@@ -49,7 +49,7 @@ def handler(event: dict[str, Any], _context: object) -> None:
 def _alarm(data: dict[str, Any]) -> None:
     alarm, contributor = alarm_of(data["alarmName"]), data.get("alarmContributor")
     watches_runs = any("GROUP BY" in metric.get("expression", "") for metric in data["configuration"]["metrics"])
-    if data["state"]["value"] != "ALARM" or (watches_runs and contributor is None):
+    if not _rings(alarm, data) or (watches_runs and contributor is None):
         return  # of an alarm that watches each run, each run's own change is sent too
     reason = data["state"]["reason"]
     if alarm is None:
@@ -59,6 +59,12 @@ def _alarm(data: dict[str, Any]) -> None:
         _tell(_message(alarm, about=values.get("endpoint", _stage()), reason=reason, values=values))
     elif _note(run_id := contributor["attributes"][metrics.RUN], alarm, reason):
         _tell(_message(alarm, about=run_id, reason=reason, values={"run": run_id}))
+
+
+def _rings(alarm: Alarm | None, data: dict[str, Any]) -> bool:
+    if alarm is not None and alarm.without_data and data["state"]["value"] == "INSUFFICIENT_DATA":
+        return bool(data.get("previousState", {}).get("value") != "ALARM")
+    return bool(data["state"]["value"] == "ALARM")
 
 
 def _queue_blocked(detail: dict[str, Any]) -> None:

@@ -63,7 +63,9 @@ def watch(endpoint: str, run_id: str, deploy: DeploySection) -> list[str]:
         Period=_DAY,
         Threshold=1,
         ComparisonOperator="LessThanThreshold",
-        TreatMissingData="breaching",
+        # Nothing is counted where nobody asks. Were that breaching, the alarm of a new endpoint would ring at once.
+        TreatMissingData="missing",
+        InsufficientDataActions=[os.environ["ALERT_FUNCTION_ARN"]],
     )
     if deploy.drift:
         _put(

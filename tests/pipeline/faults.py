@@ -56,6 +56,7 @@ HANGS = "serve(lambda self, request: time.sleep(3600))"
 TIRES = (
     'serve(lambda self, request: self.truth(request) if Faulty.asked < 30 else self.answer(500, {"error": "tired"}))'
 )
+SLOWS = "serve(lambda self, request: (time.sleep(3 * (Faulty.asked > 30)), self.truth(request)))"
 """Well at first, so that only callers see the fault."""
 
 

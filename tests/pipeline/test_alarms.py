@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from contract.outcomes import Outcome
 from contract.record import new_record
 from contract.run import ResolvedRun, RunSpecification, Source, resolve
 from lambdas.items import to_item
-from tests.pipeline.laptop import Laptop, until
+from tests.pipeline.laptop import QUICK, Laptop, until
 
 STAGE = "local"
 
@@ -59,6 +60,13 @@ def alarm(laptop: Laptop, name: str) -> dict[str, Any]:
     [found] = laptop.client("cloudwatch").describe_alarms(AlarmNames=[f"rlpipe-{STAGE}-{name}"])["MetricAlarms"]
     description: dict[str, Any] = found
     return description
+
+
+def copied(laptop: Laptop, terms: dict[str, Any], **others: Any) -> None:
+    """An alarm under the terms of another, but for some."""
+    kept = ("AlarmActions", "ComparisonOperator", "Dimensions", "EvaluationPeriods", "InsufficientDataActions")
+    kept += ("MetricName", "Namespace", "Period", "Statistic", "Threshold", "TreatMissingData")
+    laptop.client("cloudwatch").put_metric_alarm(**{name: terms[name] for name in kept} | others)
 
 
 def rings(laptop: Laptop, name: str, *, seconds: float = 90) -> None:
@@ -235,15 +243,41 @@ def test_an_execution_that_takes_too_long_rings(laptop: Laptop) -> None:
     role = laptop.states.describe_state_machine(stateMachineArn=laptop.state_machine)["roleArn"]
     waits = {"StartAt": "Wait", "TimeoutSeconds": 1, "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}}
     machine = laptop.states.create_state_machine(name="hasty", definition=json.dumps(waits), roleArn=role)
-    copied = ("Namespace", "MetricName", "Statistic", "Period", "EvaluationPeriods", "Threshold", "ComparisonOperator")
-    laptop.client("cloudwatch").put_metric_alarm(
-        AlarmName=f"rlpipe-{STAGE}-hasty",
-        TreatMissingData=terms["TreatMissingData"],
-        Dimensions=[{"Name": dimension["Name"], "Value": machine["stateMachineArn"]}],
-        **{name: terms[name] for name in copied},
-    )
+    watches = [{"Name": dimension["Name"], "Value": machine["stateMachineArn"]}]
+    copied(laptop, terms, AlarmName=f"rlpipe-{STAGE}-hasty", Dimensions=watches, AlarmActions=[])
     laptop.states.start_execution(stateMachineArn=machine["stateMachineArn"])
     rings(laptop, "hasty")
+
+
+def test_an_endpoint_that_nobody_asks_rings(laptop: Laptop, listener: Listener) -> None:
+    """Nobody waits a day: ten seconds, under the deployed alarm's terms else."""
+    run_id = laptop.drop("lonely", QUICK)
+    assert laptop.end_of(run_id)["status"] == "SUCCEEDED", laptop.outcome(run_id)
+    cloudwatch = laptop.client("cloudwatch")
+    [terms] = cloudwatch.describe_alarms(AlarmNames=["rlpipe-lonely-idle"])["MetricAlarms"]
+    now = datetime.now(UTC)
+
+    def asked() -> Any:
+        laptop.predict("lonely", [0.0, 0.0, 0.0, 0.0])
+        return cloudwatch.get_metric_statistics(
+            **{name: terms[name] for name in ("Namespace", "MetricName", "Dimensions")},
+            StartTime=now,
+            EndTime=now + timedelta(hours=1),
+            Period=3600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+
+    until(asked, seconds=60, what="a request is counted")
+    copied(laptop, terms, AlarmName="rlpipe-lonely-hasty-idle", Period=10)
+
+    def quiet() -> bool:
+        laptop.predict("lonely", [0.0, 0.0, 0.0, 0.0])
+        [hasty] = cloudwatch.describe_alarms(AlarmNames=["rlpipe-lonely-hasty-idle"])["MetricAlarms"]
+        return bool(hasty["StateValue"] == "OK")
+
+    until(quiet, seconds=60, what="the alarm is quiet while somebody asks")
+    assert listener.of("idle", "lonely") == []
+    assert "rlpipe endpoints off lonely" in listener.hears("idle", "lonely")
 
 
 def test_an_end_is_told_once_with_a_link_to_the_report_and_its_metrics_are_there(

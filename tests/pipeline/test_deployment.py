@@ -13,7 +13,7 @@ import pytest
 
 from contract.layout import RunLayout, champion_key, rehearsal_endpoint
 from contract.outcomes import Outcome
-from tests.pipeline.faults import CRAWLS, DIES, FAILS, HANGS, LIES, TIRES, broken_serving
+from tests.pipeline.faults import CRAWLS, DIES, FAILS, HANGS, LIES, SLOWS, TIRES, broken_serving
 from tests.pipeline.laptop import QUICK, Laptop, until
 
 # A bake of a minute takes 0.6 s here, and a machine under load is not a slow policy.
@@ -118,6 +118,21 @@ def test_a_fault_that_only_callers_see_rings_an_alarm_and_is_rolled_back(
     assert nothing_is_left_of(laptop, candidate)
 
 
+def test_a_slowness_that_only_callers_feel_rings_an_alarm_and_is_rolled_back(
+    laptop: Laptop, champion: tuple[str, list[float], int]
+) -> None:
+    run_id, observation, action = champion
+    with load(laptop, "unshaken", observation) as seen, broken_serving(laptop, SLOWS, spared=run_id):
+        candidate = laptop.drop("unshaken", CANDIDATE.replace("bake_minutes: 1", "bake_minutes: 60"))
+        execution = laptop.end_of(candidate)
+    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.ROLLED_BACK), execution
+    assert f"went back to {run_id}" in execution["cause"]
+    assert "rlpipe-unshaken-latency" in execution["cause"]
+    assert (seen.lost, set(seen.actions)) == ([], {action}), "slow as it was, everybody was answered"
+    assert laptop.serves("unshaken") == run_id
+    assert nothing_is_left_of(laptop, candidate)
+
+
 def test_a_good_candidate_takes_over_gradually_and_no_request_is_lost(laptop: Laptop) -> None:
     first = laptop.drop("relay", QUICK)
     assert laptop.end_of(first)["status"] == "SUCCEEDED"
@@ -146,7 +161,8 @@ def test_an_endpoint_has_alarms_that_watch_its_champion(laptop: Laptop, champion
     assert set(by_name) == {"errors", "latency", "idle"}
     for name in ("errors", "latency"):
         assert {"Name": "EndpointConfigName", "Value": run_id} in by_name[name]["Dimensions"]
-    assert (by_name["idle"]["Period"], by_name["idle"]["TreatMissingData"]) == (86_400, "breaching")
+    assert (by_name["idle"]["Period"], by_name["idle"]["TreatMissingData"]) == (86_400, "missing")
+    assert by_name["idle"]["InsufficientDataActions"]
     assert all(alarm["AlarmActions"] for alarm in found)
 
 

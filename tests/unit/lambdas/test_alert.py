@@ -130,6 +130,21 @@ def test_an_alarm_of_an_endpoint_names_it(alarm: Any, told: list[dict[str, Any]]
         assert part in text(told[0])
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "subjects"),
+    [("idle", "OK", ["idle: cartpole"]), ("idle", "ALARM", []), ("errors", "OK", [])],
+    ids=["it was asked before", "it rang before", "another alarm"],
+)
+def test_an_endpoint_whose_requests_end_is_idle(
+    name: str, before: str, subjects: list[str], told: list[dict[str, Any]]
+) -> None:
+    """No requests are no data; a new endpoint, which has had none yet, changes no state."""
+    event = of_metric(f"rlpipe-cartpole-{name}", EndpointName="cartpole")
+    event["alarmData"] |= {"state": {"value": "INSUFFICIENT_DATA", "reason": ""}, "previousState": {"value": before}}
+    alert.handler(event, None)
+    assert [message["Subject"] for message in told] == subjects
+
+
 @pytest.mark.parametrize("code", [*CAUSES_OF_A_BLOCKED_QUEUE, "NEW:CAUSE"])
 def test_a_blocked_queue_is_told_with_its_cause_in_words_and_the_fix(
     code: str, told: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
