@@ -187,10 +187,10 @@ class Application:
         self, request: Request, policy: ServedPolicy, reader: Observations, flat: list[Any], form: str
     ) -> None:
         self._together.append((request, policy, reader, flat, form))
-        if len(self._together) == 1:
-            self._loop.call_soon(self._compute)
-        elif len(self._together) == MOST_TOGETHER:
+        if request.is_alone or len(self._together) == MOST_TOGETHER:
             self._compute()
+        elif len(self._together) == 1:
+            self._loop.call_soon(self._compute)
 
     def _compute(self) -> None:
         """Answer all that wait, those of one policy together."""

@@ -83,6 +83,11 @@ class Request:
         self.keep_alive = keep_alive
         self.started = time.perf_counter()
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other caller is connected, who could ask at the same time."""
+        return len(self._connection.all.open) == 1
+
     def answer(self, status: int, body: bytes, content_type: str = JSON, extra: str = "") -> None:
         """Send the answer, and go on with what else the connection wants.
 
@@ -150,7 +155,7 @@ class Connection(asyncio.Protocol):
     """One caller's connection. Requests on it are answered one after another, in their order."""
 
     def __init__(self, connections: Connections) -> None:
-        self._all = connections
+        self.all = connections
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # there is none before it is connected
         self._parser = httptools.HttpRequestParser(self)
         self.deadline = connections.now + HEAD_SECONDS
@@ -185,15 +190,15 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._all.open.add(self)
-        if len(self._all.open) > MAX_CONNECTIONS:
+        self.all.open.add(self)
+        if len(self.all.open) > MAX_CONNECTIONS:
             self._refuse(
-                503, field="server", given=f"{len(self._all.open)} connections", expected=f"at most {MAX_CONNECTIONS}"
+                503, field="server", given=f"{len(self.all.open)} connections", expected=f"at most {MAX_CONNECTIONS}"
             )
 
     def connection_lost(self, error: Exception | None) -> None:
         self._deaf = True
-        self._all.open.discard(self)
+        self.all.open.discard(self)
         self._forget_body()
         self._queue.clear()
         self._answering = None
@@ -208,7 +213,7 @@ class Connection(asyncio.Protocol):
         if self._silent_bytes > MAX_HEAD_BYTES:
             self._refuse(431, field="headers", given="a long one", expected=f"at most {MAX_HEAD_BYTES} bytes together")
         elif self._begun and not self._head_done:
-            self.deadline = min(self.deadline, self._all.now + HEAD_SECONDS)
+            self.deadline = min(self.deadline, self.all.now + HEAD_SECONDS)
 
     def eof_received(self) -> bool:
         """A caller that sends no more may still read: a request that is whole is answered."""
@@ -221,12 +226,12 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Nobody reads the answers: ask for no more requests."""
         self._unread = True
-        self.deadline = self._all.now + BODY_SECONDS
+        self.deadline = self.all.now + BODY_SECONDS
         self._pause()
 
     def resume_writing(self) -> None:
         self._unread = False
-        self.deadline = self._all.now + KEEP_ALIVE_SECONDS
+        self.deadline = self.all.now + KEEP_ALIVE_SECONDS
         self._resume()
 
     def _pause(self) -> None:
@@ -242,7 +247,7 @@ class Connection(asyncio.Protocol):
     def overdue(self) -> None:
         """The deadline has passed."""
         if self._owes and not self._unread:
-            self.deadline = self._all.now + BODY_SECONDS  # it is not the caller who is late
+            self.deadline = self.all.now + BODY_SECONDS  # it is not the caller who is late
         elif self._begun and not self._deaf:
             if self._head_done:
                 field, given, seconds = "body", f"{self._body_bytes} bytes", BODY_SECONDS
@@ -312,7 +317,7 @@ class Connection(asyncio.Protocol):
             self._say(refusal)
             return
         self._head_done = True
-        self.deadline = self._all.now + BODY_SECONDS
+        self.deadline = self.all.now + BODY_SECONDS
 
     def _read_head(self) -> None:
         fields, seldom = self.fields, False
@@ -362,11 +367,11 @@ class Connection(asyncio.Protocol):
         else:
             self._parts.append(part)
         self._body_bytes += len(part)
-        self._all.waiting_bytes += len(part)
+        self.all.waiting_bytes += len(part)
         if self._body_bytes > MAX_BODY_BYTES:
             self._say(_too_large(f"more than {MAX_BODY_BYTES} bytes"))
-        elif self._all.waiting_bytes > MAX_WAITING_BYTES:
-            given = f"{self._all.waiting_bytes} bytes of unfinished requests"
+        elif self.all.waiting_bytes > MAX_WAITING_BYTES:
+            given = f"{self.all.waiting_bytes} bytes of unfinished requests"
             self._refuse(
                 503, field="server", given=given, expected=f"at most {MAX_WAITING_BYTES} of all callers; try again"
             )
@@ -380,7 +385,7 @@ class Connection(asyncio.Protocol):
         self._reset()
         self._begun = False
         self._silent_bytes = 0
-        self.deadline = self._all.now + KEEP_ALIVE_SECONDS
+        self.deadline = self.all.now + KEEP_ALIVE_SECONDS
         self._queue.append(request)
         if self._answering is None:
             self._drain()
@@ -413,7 +418,7 @@ class Connection(asyncio.Protocol):
         self._draining = True
         while self._queue and self._answering is None:
             self._answering = self._queue.popleft()
-            self._all.handler.handle(self._answering)
+            self.all.handler.handle(self._answering)
         self._draining = False
 
     def answer(self, request: Request, status: int, body: bytes, content_type: str, extra: str) -> None:
@@ -421,10 +426,10 @@ class Connection(asyncio.Protocol):
         if request is not self._answering:
             return  # the caller has gone
         self._answering = None
-        last = self._all.closing or not request.keep_alive
+        last = self.all.closing or not request.keep_alive
         if last:
             extra += "connection: close\r\n"
-        head = self._all.head(status, content_type, extra)
+        head = self.all.head(status, content_type, extra)
         self._transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), b"" if request.method == b"HEAD" else body))
         if last:
             self._end()
@@ -444,9 +449,9 @@ class Connection(asyncio.Protocol):
     def _say(self, refusal: RefusalError) -> None:
         """Refuse what is not a whole request; with it the connection ends."""
         self._deaf = True
-        self._all.handler.refused(refusal)
+        self.all.handler.refused(refusal)
         allow = f"allow: {refusal.allow}\r\n" if refusal.allow else ""
-        head = self._all.head(refusal.status, JSON, f"{allow}connection: close\r\n")
+        head = self.all.head(refusal.status, JSON, f"{allow}connection: close\r\n")
         self._last_words = b"%b%d\r\n\r\n%b" % (head, len(refusal.body), refusal.body)
         self._forget_body()
         if not self._owes:
@@ -454,7 +459,7 @@ class Connection(asyncio.Protocol):
             self._end()
 
     def _forget_body(self) -> None:
-        self._all.waiting_bytes -= self._body_bytes
+        self.all.waiting_bytes -= self._body_bytes
         self._body_bytes = 0
 
     def _end(self) -> None:
@@ -464,11 +469,11 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         self._forget_body()
         self._reset()
-        if self._all.closing or not self._transport.can_write_eof():
+        if self.all.closing or not self._transport.can_write_eof():
             self._transport.close()
         elif not self._transport.is_closing():
             self._transport.write_eof()
-            self.deadline = self._all.now + LINGER_SECONDS
+            self.deadline = self.all.now + LINGER_SECONDS
 
 
 _OF_AN_UPGRADE = (b"upgrade", b"connection", b"http2-settings")
