@@ -8,6 +8,7 @@ from benchmarks import (
     api,
     buffer,
     data,
+    drop,
     emission,
     features,
     fuzz,
@@ -23,6 +24,7 @@ from benchmarks.results import FOLDER
 
 PARTS: dict[str, Callable[[], str]] = {
     "data": data.main,
+    "drop": drop.main,
     "process": process.main,
     "quality": quality.main,
     "solving": solving.main,

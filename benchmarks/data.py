@@ -1,18 +1,28 @@
 """What preparing a log costs beside a Polars query of the same work written by hand, and how it grows with the rows."""
 
+import shutil
 import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from benchmarks.contenders import HERE, TOOLS, install
 from benchmarks.process_cost import run
 from benchmarks.results import ROOT, table, write
 
-SIZES = ((20_000_000, "parquet"), (20_000_000, "csv"), (60_000_000, "parquet"))
+OURS, POLARS, PANDAS = "prepare_data.py", "Polars by hand", "pandas by hand"
+SIZES = (
+    (20_000_000, "parquet", 3, (OURS, POLARS, PANDAS)),
+    (20_000_000, "csv", 3, (OURS, POLARS, PANDAS)),
+    (60_000_000, "parquet", 1, (OURS,)),
+    (200_000_000, "parquet", 1, (OURS,)),
+)
+"""Rows, format, rounds, and whose."""
 EPISODE_STEPS = 200
 AT_ONCE = 2_000_000
 RUN_FILE = "environment: {id: CartPole-v1}\ndata: {kind: transitions}\n"
@@ -20,28 +30,32 @@ RUN_FILE = "environment: {id: CartPole-v1}\ndata: {kind: transitions}\n"
 
 def main() -> str:
     """Prepare each log with each contender, in turn and each in a process of its own."""
+    install("pandas")
     results: list[dict[str, Any]] = []
-    for rows, kind in SIZES:
+    for rows, kind, rounds, names in SIZES:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            source = _make(folder, rows, kind)
-            contenders = {
-                "prepare_data.py": [
-                    "training_image/prepare_data.py",
-                    "--experiment",
-                    scratch,
-                    "--output",
-                    f"{scratch}/a",
-                ],
-                "Polars by hand": ["benchmarks/contenders/polars_prepare.py", str(source), f"{scratch}/b"],
-            }
-            for name, command in contenders.items():
-                cost = run([sys.executable, *command], folder / "log.txt", ROOT)
-                if cost.exit_code:
-                    raise RuntimeError(f"{name} failed: {(folder / 'log.txt').read_text()}")
-                results.append({"contender": name, "rows": rows, "format": kind} | asdict(cost))
-                write("data", "python -m benchmarks data", {"results": results})
+            commands = _commands(folder, _make(folder, rows, kind))
+            for number in range(rounds):
+                for name in names:
+                    cost = run([*commands[name], f"{scratch}/{name}-{number}"], folder / "log.txt", ROOT)
+                    shutil.rmtree(f"{scratch}/{name}-{number}", ignore_errors=True)
+                    if cost.exit_code:
+                        raise RuntimeError(f"{name} failed: {(folder / 'log.txt').read_text()}")
+                    results.append({"contender": name, "rows": rows, "format": kind} | asdict(cost))
+                    write("data", "python -m benchmarks data", {"results": results})
     return _table(results)
+
+
+def _commands(folder: Path, source: Path) -> dict[str, list[str]]:
+    """What each contender is started with; the folder to write to is still to come."""
+    ours = ["training_image/prepare_data.py", "--experiment", str(folder), "--output"]
+    pandas = TOOLS / "pandas" / "bin" / "python"
+    return {
+        OURS: [sys.executable, *ours],
+        POLARS: [sys.executable, str(HERE / "polars_prepare.py"), str(source)],
+        PANDAS: [str(pandas), str(HERE / "pandas_prepare.py"), str(source)],
+    }
 
 
 def _make(folder: Path, rows: int, kind: str) -> Path:
@@ -74,16 +88,12 @@ def _steps(first: int, count: int) -> pl.DataFrame:
 
 
 def _table(results: list[dict[str, Any]]) -> str:
-    header = ["", "rows", "format", "wall s", "CPU s", "peak MB"]
-    lines = [
-        [
-            one["contender"],
-            f"{one['rows']:,}",
-            one["format"],
-            f"{one['wall_seconds']:.1f}",
-            f"{one['cpu_seconds']:.1f}",
-            f"{one['peak_mb']:.0f}",
-        ]
-        for one in results
-    ]
+    header = ["", "rows", "format", "runs", "wall s, median", "CPU s", "peak MB, most"]
+    lines = []
+    for rows, kind, _, names in SIZES:
+        for name in names:
+            costs = [one for one in results if (one["contender"], one["rows"], one["format"]) == (name, rows, kind)]
+            wall, cpu = (median(cost[what] for cost in costs) for what in ("wall_seconds", "cpu_seconds"))
+            most = max(cost["peak_mb"] for cost in costs)
+            lines.append([name, f"{rows:,}", kind, f"{len(costs)}", f"{wall:.1f}", f"{cpu:.1f}", f"{most:.0f}"])
     return table(header, lines)

@@ -16,6 +16,7 @@ REQUIREMENTS = {
     "tianshou": ["tianshou[eval]==2.0.1"],
     "cleanrl": ["gymnasium==1.4.0", "torch", "numpy"],
     "rllib": ["ray[rllib]==2.60.0", "torch"],
+    "pandas": ["pandas==3.1.1", "pyarrow==26.0.1"],
     "mlserver": ["mlserver==1.7.1", "onnxruntime==1.31.1", "uvloop<0.22"],
     "mms": ["sagemaker-inference==1.10.1", "multi-model-server==1.1.11", "onnxruntime==1.31.1", "setuptools<70"],
     "litserve": ["litserve==0.2.19", "onnxruntime==1.31.1"],
