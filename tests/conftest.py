@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-CONFORMANCE = Path(__file__).parent / "conformance"
+TESTS = Path(__file__).parent
+CONFORMANCE = TESTS / "conformance"
+ONE_PROCESS = ("conformance", "infra", "pipeline")
+"""Folders whose tests share what is built once: a laptop's AWS, or the synthesised stages."""
+
 IS_FOR_REAL = any(word == "--aws" or word.startswith("--aws=") for word in sys.argv)
 
 if not IS_FOR_REAL:
@@ -38,3 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     others = [item.nodeid for item in items if CONFORMANCE not in item.path.parents]
     if config.getoption("--aws") and others:
         raise pytest.UsageError(f"--aws is for tests/conformance alone; among the tests is {others[0]}")
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in ONE_PROCESS:
+            item.add_marker(pytest.mark.xdist_group(folder))
