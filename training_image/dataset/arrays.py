@@ -13,8 +13,7 @@ import polars as pl
 
 from training_image.dataset.errors import FileRefusedError
 from training_image.dataset.fields import ALIASES, Field, Origin
-from training_image.dataset.files import HEAD, check_expansion, rows_at_once
-from training_image.dataset.parquet import short
+from training_image.dataset.source import HEAD, check_expansion, rows_at_once, short
 
 MOST_BY_COLUMNS = 2**28
 """Bytes of an array that must be turned round in memory, as Pandas and Polars save them."""

@@ -8,7 +8,7 @@ import polars as pl
 
 from training_image.dataset.errors import FileRefusedError
 from training_image.dataset.fields import Field, Origin
-from training_image.dataset.files import HEAD, MAX_ROWS_A_BYTE, SMALL, rows_at_once
+from training_image.dataset.source import HEAD, MAX_ROWS_A_BYTE, SMALL, rows_at_once, short
 
 
 class ParquetSource:
@@ -52,9 +52,3 @@ class ParquetSource:
 
     def _scan(self) -> pl.LazyFrame:
         return pl.scan_parquet(self._path, glob=False, hive_partitioning=False)
-
-
-def short(error: Exception) -> str:
-    """The first line of what a library says."""
-    text = (str(error) or repr(error)).strip().splitlines()[0]
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -13,8 +13,8 @@ from contract.run import DataSection
 from training_image.dataset import files
 from training_image.dataset.errors import FileRefusedError
 from training_image.dataset.fields import Field, Origin, resolve
-from training_image.dataset.files import Source
 from training_image.dataset.inputs import InputFile
+from training_image.dataset.source import Source
 from training_image.dataset.writing import Rejects
 
 LOOKS_WHOLE = 0.9

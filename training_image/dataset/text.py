@@ -16,8 +16,7 @@ import polars as pl
 
 from training_image.dataset.errors import FileRefusedError
 from training_image.dataset.fields import Field, Origin
-from training_image.dataset.files import HEAD, rows_at_once
-from training_image.dataset.parquet import short
+from training_image.dataset.source import HEAD, rows_at_once, short
 
 SAMPLE = 2**16
 MAX_LINE = 2**22

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from tests.unit.dataset.damaged_files import EPISODES, ROWS, STEPS, log
 from tests.unit.dataset.preparing import rows_of, transitions
-from training_image.dataset import files
+from training_image.dataset import source
 from training_image.dataset import transitions as module
 from training_image.dataset.transitions import Spaces
 
@@ -28,7 +28,7 @@ def digest(folder: Path) -> dict[str, str]:
 
 
 def many(rows: int) -> pl.DataFrame:
-    """A log that is read in several batches when `files.BATCH_ROWS` is small."""
+    """A log that is read in several batches when `source.BATCH_ROWS` is small."""
     generator = np.random.default_rng(1)
     lengths = generator.integers(1, 60, size=rows // 20)
     lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), rows)) + 1]
@@ -73,7 +73,7 @@ def transitions_in(folder: Path, frame: pl.DataFrame, **data: object):  # type: 
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "BATCH_ROWS", 700)
+    monkeypatch.setattr(source, "BATCH_ROWS", 700)
     frame = many(10_000).with_columns(
         reward=pl.when(pl.int_range(pl.len()) % 997 == 0).then(float("nan")).otherwise("reward")
     )
@@ -88,7 +88,7 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest
 def test_how_much_is_read_at_a_time_changes_nothing(
     batch: int, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "BATCH_ROWS", batch)
+    monkeypatch.setattr(source, "BATCH_ROWS", batch)
     frame = many(3000).with_columns(reward=pl.when(pl.int_range(pl.len()) == 1500).then(None).otherwise("reward"))
     path = tmp_path / f"log.{suffix}"
     frame.write_parquet(path) if suffix == "parquet" else frame.write_csv(path)
@@ -103,7 +103,7 @@ def test_how_much_is_read_at_a_time_changes_nothing(
 
 
 def test_rows_in_any_order_give_the_same_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "BATCH_ROWS", 1000)
+    monkeypatch.setattr(source, "BATCH_ROWS", 1000)
     monkeypatch.setattr(module, "BUCKET_BYTES", 50_000)
     frame = many(10_000)
     shuffled = frame.sample(fraction=1, shuffle=True, seed=3)
@@ -126,7 +126,7 @@ def _begins(frame: pl.DataFrame):  # type: ignore[no-untyped-def]
 
 def test_a_duplicate_far_away_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In another batch and another file, long after the first."""
-    monkeypatch.setattr(files, "BATCH_ROWS", 500)
+    monkeypatch.setattr(source, "BATCH_ROWS", 500)
     frame = many(5000)
     first, second = written(tmp_path / "in", frame, "a.parquet"), written(tmp_path / "in", frame[:40], "b.parquet")
     dataset = transitions(tmp_path, first, second)
