@@ -43,8 +43,8 @@ class MetricsLog:
         lines = [json.loads(line) for line in (document or b"").splitlines()]
         self.steps_per_line = steps_per_line
         self._lines: list[dict[str, Any]] = [line for line in lines if line["timesteps"] <= up_to]
-        # Of every n-th update the first that has a line is the n-th.
-        self._every = self._lines[0]["timesteps"] // steps_per_line if self._lines else 1
+        # Of every n-th update the first that has a line is the n-th; a training may also have ended before the first.
+        self._every = max(1, self._lines[0]["timesteps"] // steps_per_line) if self._lines else 1
 
     def wants(self, timesteps: int) -> bool:
         """Whether the update that ends there has a line."""
