@@ -10,7 +10,8 @@ from contract.algorithms import ALGORITHMS
 from contract.catalogue import load_catalogue
 from contract.metrics import METRICS
 from contract.openapi import openapi
-from contract.run import RunSpecification
+from contract.run import LOG, RunSpecification
+from contract.spaces import SPACES
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 SCHEMA_FILE = "run.schema.json"
@@ -32,8 +33,9 @@ This page is made from the model in `contract/run.py` by `python -m cli.referenc
 def schema_document() -> dict[str, Any]:
     """The JSON Schema of a run file, with the names of every environment, algorithm and hyperparameter."""
     schema = RunSpecification.model_json_schema()
-    environment = schema["$defs"]["EnvironmentSection"]["properties"]
-    environment["id"]["enum"] = list(load_catalogue().environments)
+    environment = schema["$defs"]["EnvironmentSection"]
+    environment["properties"]["id"]["enum"] = [LOG, *load_catalogue().environments]
+    environment["anyOf"] = [{"required": ["id"]}, {"required": ["observation_space", "action_space"]}]
     algorithm = schema["$defs"]["AlgorithmSection"]
     algorithm["properties"]["name"]["enum"] = list(ALGORITHMS)
     default = algorithm["properties"]["name"]["default"]
@@ -70,6 +72,11 @@ def _page() -> Iterator[str]:
     definitions = schema["$defs"]
     yield _INTRODUCTION
     yield from _table(_fields("", schema, definitions))
+    yield "\n## Spaces of a log\n"
+    yield "Where there is no simulator, only a log, the run file says what was logged.\n"
+    for space in SPACES:
+        logged = space.model_json_schema()
+        yield from (*_table(_fields("", logged, logged.get("$defs", {}))), "")
     for algorithm in ALGORITHMS.values():
         hyperparameters = algorithm.hyperparameters.model_json_schema()
         yield f"\n## Hyperparameters of {algorithm.name}\n"
@@ -133,6 +140,8 @@ def _type(field: dict[str, Any]) -> str:
         return " or ".join(f"`{value}`" for value in field["enum"])
     if "const" in field:
         return f"`{field['const']}`"
+    if "discriminator" in field:
+        return "[space](#spaces-of-a-log)"
     if "anyOf" in field:
         kinds = [_type(branch) for branch in field["anyOf"]]
         return " or ".join(dict.fromkeys(kinds))

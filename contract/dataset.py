@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 MAX_EXAMPLES = 3
 """Rows that are shown of each reason."""
 
+MIN_JUDGING_EPISODES = 8
+"""Held-out episodes of a log from which a policy's return can be estimated; of fewer an interval would say nothing."""
+
 MAX_COLUMNS_DESCRIBED = 256
 """Columns whose figures are kept."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from contract.algorithms import ALGORITHMS, algorithms_for
 from contract.catalogue import Catalogue, Environment, load_catalogue
 from contract.layout import DATA_FOLDER, MAX_NAME
+from contract.spaces import MAX_LOGGED_NUMBERS, BoxSpace, LoggedSpace
 
 MAX_RUN_FILE_BYTES = 256 * 1024
 """A run file is a page of text; anything larger is something else, dropped by mistake."""
@@ -27,9 +28,10 @@ TRANSITION_COLUMNS = (
 )
 """What a row of logged experience may have."""
 
+LOG = "log"
+"""Stands where the id of an environment does when there is none: no simulator, only a log."""
+
 LOGGED_SPACES = ("Box", "Discrete", "MultiDiscrete", "MultiBinary")
-MAX_LOGGED_NUMBERS = 4096
-"""Numbers of an observation or action in logged experience; each is a column."""
 
 ENDPOINT_PATTERN = rf"^[a-zA-Z0-9](-*[a-zA-Z0-9]){{0,{MAX_NAME - 1}}}$"
 """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html"""
@@ -65,6 +67,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**31), _WHOLE]
 SeedCount = Annotated[int, Field(ge=1, le=MAX_SEEDS)]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -72,7 +78,11 @@ class _Section(BaseModel):
 class EnvironmentSection(_Section):
     """What the agent acts in."""
 
-    id: str = Field(description="Gymnasium id of an environment of the training image, such as `CartPole-v1`.")
+    id: str = Field(
+        default=LOG,
+        description="Gymnasium id of an environment of the training image, such as `CartPole-v1`. Left out where there "
+        "is no simulator, only a log: then the spaces are given.",
+    )
     kwargs: dict[str, JsonValue] = Field(
         default_factory=dict, description="Arguments of the environment's constructor."
     )
@@ -81,6 +91,21 @@ class EnvironmentSection(_Section):
         description="How many of the last observations the policy sees at once, the newest last; before an episode "
         "began they are zeros. An endpoint is given the same.",
     )
+    observation_space: LoggedSpace | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="Where there is only a log: what an observation is, such as `{type: Box, shape: [4]}`.",
+    )
+    action_space: LoggedSpace | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="Where there is only a log: what an action is, such as `{type: Discrete, n: 2}`.",
+    )
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether there is an environment to act in."""
+        return self.id != LOG
 
 
 class AlgorithmSection(_Section):
@@ -97,11 +122,12 @@ class ValidationSection(_Section):
     """When a trained policy is good enough to be deployed."""
 
     episodes: Annotated[int, Field(ge=2, le=10_000), _WHOLE] = Field(
-        default=100, description="Held-out episodes that the policy plays."
+        default=100, description="Held-out episodes that the policy plays; none where there is only a log."
     )
     min_return: float | None = Field(
         default=None,
-        description="The mean return to reach; left out, the environment's own reward threshold.",
+        description="The mean return to reach; left out, the environment's own reward threshold. Where there is only a "
+        "log it is a return discounted by the algorithm's `gamma`, and left out, what the log's own actions are worth.",
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
         default=0.95, description="How sure it must be: the lower end of this interval must reach min_return."
@@ -408,13 +434,31 @@ class ResolvedRun(_Section):
     versions: dict[str, str] = Field(description="Versions of what decided the defaults.")
 
 
+def described(section: EnvironmentSection, catalogue: Catalogue) -> Environment | None:
+    """What is known of a run's environment, or of what was logged in place of one; None where it is unknown."""
+    if section.is_simulated:
+        known = catalogue.environments.get(section.id)
+        return known.with_kwargs(section.kwargs) if known else None
+    if section.observation_space is None or section.action_space is None:
+        return None
+    return Environment(
+        observation_space=section.observation_space.summary,
+        action_space=section.action_space.summary,
+        max_episode_steps=None,
+        reward_threshold=None,
+        max_return=None,
+        kwargs=[],
+    )
+
+
 def resolve(specification: RunSpecification, *, experiment: str, catalogue: Catalogue) -> RunSpecification:
     """Fill in the defaults that depend on the environment and the experiment.
 
     `specification` must have come out of `RunSpecification.parse` with the same catalogue.
     """
     section = specification.environment
-    environment = catalogue.environments[section.id].with_kwargs(section.kwargs)
+    environment = described(section, catalogue)
+    assert environment is not None
     accelerator = specification.compute.accelerator
     if accelerator == "auto":
         accelerator = "gpu" if environment.has_image_observations else "cpu"
@@ -456,10 +500,13 @@ class RunFileError(ValueError):
 
 def _semantic_problems(specification: RunSpecification, catalogue: Catalogue) -> list[Problem]:
     """What no single field shows."""
-    environment = catalogue.environments.get(specification.environment.id)
-    if environment is None:
-        return [_unknown_environment(specification.environment.id, catalogue)]
-    environment = environment.with_kwargs(specification.environment.kwargs)
+    environment = described(specification.environment, catalogue)
+    if specification.environment.is_simulated:
+        if environment is None:
+            return [_unknown_environment(specification.environment.id, catalogue)]
+    elif problems := list(_log_problems(specification)):
+        return problems
+    assert environment is not None
     return [
         *_environment_problems(specification, environment),
         *_algorithm_problems(specification, environment),
@@ -481,7 +528,46 @@ def _unknown_environment(environment_id: str, catalogue: Catalogue) -> Problem:
     return _refusal("environment.id", environment_id, allowed)
 
 
+def _log_problems(specification: RunSpecification) -> Iterator[Problem]:
+    """What only a simulator could give, asked for where there is only a log."""
+    section, data, parallel = specification.environment, specification.data, specification.compute.parallel
+    spaces = {"observation_space": section.observation_space, "action_space": section.action_space}
+    if not any(spaces.values()):
+        allowed = (
+            "required: the id of an environment of the training image, or where there is only a log "
+            "environment.observation_space and environment.action_space in its place"
+        )
+        yield _refusal("environment.id", None, allowed)
+        return
+    for name, space in spaces.items():
+        if space is None:
+            yield _refusal(f"environment.{name}", None, "required where there is no environment.id")
+    if isinstance(section.action_space, BoxSpace) and not section.action_space.is_bounded:
+        yield _refusal("environment.action_space", section.action_space.model_dump(), "low and high of every number")
+    able = ", ".join(sorted(name for name, one in ALGORITHMS.items() if one.is_offline))
+    algorithm = ALGORITHMS.get(specification.algorithm.name)
+    episodes = specification.validation.episodes if "episodes" in specification.validation.model_fields_set else None
+    asked = {
+        "environment.kwargs": (section.kwargs or None, "left out"),
+        "environment.frame_stack": (None if section.frame_stack == 1 else section.frame_stack, "1"),
+        "algorithm.name": (None if algorithm and algorithm.is_offline else specification.algorithm.name, able),
+        "evaluation.every_steps": (specification.evaluation.every_steps, "null"),
+        "validation.episodes": (episodes, "left out, since held-out episodes of the log decide"),
+        "compute.parallel": (None if parallel == "copies" else parallel, "copies"),
+    }
+    for field, (given, allowed) in asked.items():
+        if given is not None:
+            yield _refusal(field, given, f"{allowed}: without environment.id there is no simulator, only a log")
+    if data is None or data.kind != "transitions":
+        allowed = "a section with kind: transitions, since without environment.id there is no simulator, only a log"
+        yield _refusal("data", data and data.kind, allowed)
+
+
 def _environment_problems(specification: RunSpecification, environment: Environment) -> list[Problem]:
+    section = specification.environment
+    for name in ("observation_space", "action_space"):
+        if section.is_simulated and getattr(section, name) is not None:
+            return [_refusal(f"environment.{name}", "a space", f"left out: {section.id} has its own")]
     unstacked = sorted({part.type for part in environment.observation_space.parts.values()} - {"Box"})
     if specification.environment.frame_stack > 1 and unstacked:
         allowed = (
@@ -550,7 +636,7 @@ def _unfit_algorithm(specification: RunSpecification, environment: Environment, 
 
 def _validation_problems(specification: RunSpecification, environment: Environment) -> list[Problem]:
     min_return = specification.validation.min_return
-    if min_return is None and environment.reward_threshold is None:
+    if min_return is None and environment.reward_threshold is None and specification.environment.is_simulated:
         return [
             _refusal(
                 "validation.min_return",
@@ -687,10 +773,13 @@ def _problem(error: Any, *prefix: str) -> Problem:
         "too_long": f"at most {context.get('max_length')} of them",
         "value_error": str(context.get("error", "")),
         "string_too_long": f"at most {context.get('max_length')} characters",
+        "union_tag_not_found": f"a space with its type, one of {', '.join(LOGGED_SPACES)}",
+        "union_tag_invalid": f"a space whose type is one of {', '.join(LOGGED_SPACES)}",
         "string_pattern_mismatch": f"text that matches {context.get('pattern', '')}",
     }.get(kind, error["msg"])
     if kind == "extra_forbidden":
-        allowed = f"no such key; known here: {', '.join(_known_keys(path[:-1]))}"
+        known = _known_keys(path[:-1])
+        allowed = "no such key" + (f"; known here: {', '.join(known)}" if known else "")
     if path == ["seeds"] and kind == "list_type":
         allowed = f"how many seeds, 1 to {MAX_SEEDS}, or a list of them"
     given = None if kind == "missing" else error["input"]
@@ -699,7 +788,8 @@ def _problem(error: Any, *prefix: str) -> Problem:
 
 def _is_union_branch(part: object) -> bool:
     """pydantic names the branch of a union in the path, such as `constrained-str`; users never wrote it."""
-    return isinstance(part, str) and re.fullmatch(r"(constrained-|function-|list\[).*|int|float|str", part) is not None
+    branch = rf"(constrained-|function-|list\[).*|int|float|str|{'|'.join(LOGGED_SPACES)}"
+    return isinstance(part, str) and re.fullmatch(branch, part) is not None
 
 
 def _known_keys(path: list[str]) -> list[str]:

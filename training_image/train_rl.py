@@ -54,7 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     # Abbreviated options would get past `_without`.
     parser = argparse.ArgumentParser(prog="train_rl.py", description="Train a policy.", allow_abbrev=False)
-    parser.add_argument("--env", metavar="ID", help="Gymnasium id, such as CartPole-v1")
+    parser.add_argument(
+        "--env",
+        metavar="ID",
+        help="Gymnasium id, such as CartPole-v1; or log, with --set for its spaces",
+    )
     parser.add_argument("--timesteps", type=int, metavar="N", help="environment steps (default 100000)")
     parser.add_argument("--algo", metavar="NAME", help="algorithm (default ppo)")
     parser.add_argument("--evaluate-every", type=int, metavar="N", help="steps between evaluations (default none)")
@@ -122,7 +126,7 @@ def _by_hand(options: argparse.Namespace, signals: Signals) -> int:
         _export(LocalStorage(folder / MODEL))
     reporter.close()
     summary |= {"exit_code": int(exit_code), "reason": reason, "output": str(folder)}
-    for line in _ending(folder, summary):
+    for line in _ending(folder, summary, options.data):
         reporter.log(line)
     if options.json:
         sys.stdout.write(json.dumps(summary) + "\n")
@@ -266,7 +270,7 @@ def _export(model: Storage) -> None:
     model.write(POLICY_GRAPH, to_onnx(trained.graph, trained.observation_space))
 
 
-def _ending(folder: Path, summary: dict[str, Any]) -> list[str]:
+def _ending(folder: Path, summary: dict[str, Any], data: str | None) -> list[str]:
     """What a person wants to know at the end."""
     exit_code, output = summary["exit_code"], shlex.quote(str(folder))
     if exit_code == ExitCode.DONE:
@@ -274,6 +278,8 @@ def _ending(folder: Path, summary: dict[str, Any]) -> list[str]:
         if summary["mean_return"] is not None:
             lines.append(f"Mean return of the last episodes in training: {summary['mean_return']:.1f}.")
         evaluate = f"python training_image/validate_rl.py --model {output}/{MODEL}"
+        if data and summary["specification"].get("data"):
+            evaluate += f" --data {shlex.quote(data)}"
         return [*lines, f"The policy is in {folder / MODEL}. Evaluate it: {evaluate}"]
     if exit_code in (ExitCode.CHECKPOINTED, ExitCode.LIMIT):
         again = f"python training_image/train_rl.py --resume --output {output}"

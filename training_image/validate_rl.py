@@ -15,6 +15,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from contract.dataset import MIN_JUDGING_EPISODES
 from contract.events import Ended
 from contract.layout import HELD_OUT_DATA, MODEL
 from contract.policy import POLICY_GRAPH
@@ -28,7 +29,7 @@ from training_image.trainer.command import guarded, leave
 from training_image.trainer.errors import UsageError
 from training_image.trainer.plan import read_run
 from training_image.trainer.reporting import EventReporter, LineReporter
-from training_image.trainer.storage import open_storage
+from training_image.trainer.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from contract.verdict import OffPolicy
@@ -85,14 +86,10 @@ def _in_container(uri: str) -> int:
 def _by_hand(options: argparse.Namespace) -> int:
     reporter = LineReporter(sys.stderr if options.json else sys.stdout)
     exit_code, reason, summary = guarded(
-        lambda: _evaluate(Path(options.model), options.episodes or 100, options.render, options.data), reporter
+        lambda: _evaluate(Path(options.model), options.episodes, options.render, options.data), reporter
     )
     if summary:
-        reporter.log(
-            f"{summary['environment']}: mean return {summary['mean_return']:.6g} over {summary['episodes']} held-out "
-            f"episodes (at least {summary['lower_bound']:.6g} with {100 * CONFIDENCE:g} % confidence), "
-            f"from {summary['min_episode_return']:g} to {summary['max_episode_return']:g}; {summary['checked']}."
-        )
+        reporter.log(_said(summary))
         for said in (summary["beside"], summary["from_log"]):
             if said:
                 reporter.log(said)
@@ -105,7 +102,17 @@ def _by_hand(options: argparse.Namespace) -> int:
     return exit_code
 
 
-def _evaluate(folder: Path, episodes: int, render: str | None, data: str | None) -> dict[str, Any]:
+def _said(summary: dict[str, Any]) -> str:
+    if not summary["episodes"]:
+        return f"There is no simulator, so no episode was played; {summary['checked']}."
+    return (
+        f"{summary['environment']}: mean return {summary['mean_return']:.6g} over {summary['episodes']} held-out "
+        f"episodes (at least {summary['lower_bound']:.6g} with {100 * CONFIDENCE:g} % confidence), "
+        f"from {summary['min_episode_return']:g} to {summary['max_episode_return']:g}; {summary['checked']}."
+    )
+
+
+def _evaluate(folder: Path, episodes: int | None, render: str | None, data: str | None) -> dict[str, Any]:
     with imports.without_collection():
         from training_image.trainer import baselines, model, off_policy
         from training_image.trainer.evaluation import HELD_OUT_SEEDS, play
@@ -116,6 +123,9 @@ def _evaluate(folder: Path, episodes: int, render: str | None, data: str | None)
         raise UsageError(f"--model {folder}: there is no such folder")
     storage = open_storage(str(folder / MODEL if (folder / MODEL).is_dir() else folder))
     trained = model.read(storage)
+    if not EnvironmentSection.model_validate(trained.document["environment"]).is_simulated:
+        return _estimate(trained, storage, episodes=episodes, render=render, data=data)
+    episodes = episodes or 100
     environment = tables.held_out(EnvironmentSection.model_validate(trained.document["environment"]))
     played = play(trained.graph, environment, episodes=episodes, seed=HELD_OUT_SEEDS)
     others = baselines.beside(played, environment, seed=HELD_OUT_SEEDS, confidence=CONFIDENCE)
@@ -146,7 +156,7 @@ def _evaluate(folder: Path, episodes: int, render: str | None, data: str | None)
         "lower_bound": lower_bound(played.returns, CONFIDENCE),
         "confidence": CONFIDENCE,
         "onnx_observations": proven,
-        "checked": f"ONNX acts the same on {proven:,} observations" if onnx else f"there is no {POLICY_GRAPH}",
+        "checked": _checked(proven, onnx),
         "video": video,
         "baselines": others.model_dump() if others else None,
         "beside": baselines.sentence(others).strip() if others else "",
@@ -155,10 +165,55 @@ def _evaluate(folder: Path, episodes: int, render: str | None, data: str | None)
     }
 
 
+def _estimate(
+    trained: "TrainedPolicy", storage: Storage, *, episodes: int | None, render: str | None, data: str | None
+) -> dict[str, Any]:
+    """What there is to say of a policy where there is no simulator: no episode is played."""
+    from training_image.trainer import logged, off_policy, spaces
+    from training_image.trainer import observations as batches
+    from training_image.trainer.served import ServedPolicy, prove_equal
+
+    for option, given in (("--episodes", episodes), ("--render", render)):
+        if given is not None:
+            raise UsageError(f"{option}: this policy was trained on a log alone; there is no simulator to play in")
+    if data is None:
+        raise UsageError("--data: what prepare_data.py wrote; without a simulator only its held-out part can judge")
+    found = _from_log(trained, data)
+    onnx = storage.read(POLICY_GRAPH)
+    proven = 0
+    if onnx is not None:
+        space = trained.observation_space
+        log = logged.read(_held_out(data).uri, space, spaces.build(trained.document["action_space"]))
+        proven = prove_equal(ServedPolicy(onnx), trained.graph, space, batches.as_input(log.observations, space))
+    return {
+        "environment": trained.document["environment"]["id"],
+        "algorithm": trained.document["algorithm"],
+        "seed": trained.document["seed"],
+        "episodes": 0,
+        "mean_return": found.estimate,
+        "lower_bound": found.lower_bound,
+        "confidence": CONFIDENCE,
+        "onnx_observations": proven,
+        "checked": _checked(proven, onnx),
+        "video": None,
+        "beside": "",
+        "off_policy": found.model_dump(),
+        "from_log": off_policy.sentence(found).strip(),
+    }
+
+
+def _checked(proven: int, onnx: bytes | None) -> str:
+    return f"ONNX acts the same on {proven:,} observations" if onnx else f"there is no {POLICY_GRAPH}"
+
+
+def _held_out(data: str) -> Storage:
+    return open_storage(str(Path(data) / Path(HELD_OUT_DATA).name))
+
+
 def _from_log(trained: "TrainedPolicy", data: str) -> "OffPolicy":
     from training_image.trainer import off_policy, spaces
 
-    rows = open_storage(str(Path(data) / Path(HELD_OUT_DATA).name))
+    rows = _held_out(data)
     found = off_policy.held_out(
         trained.graph,
         rows,
@@ -168,9 +223,7 @@ def _from_log(trained: "TrainedPolicy", data: str) -> "OffPolicy":
         confidence=CONFIDENCE,
     )
     if found is None:
-        raise UsageError(
-            f"--data {data}: at least {off_policy.MIN_EPISODES} held-out episodes are needed in {rows.uri}"
-        )
+        raise UsageError(f"--data {data}: at least {MIN_JUDGING_EPISODES} held-out episodes are needed in {rows.uri}")
     return found
 
 

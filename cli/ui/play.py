@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cli.errors import CliError
+from contract.run import LOG
 
 NEEDED = {"gymnasium": "Gymnasium", "PIL": "Pillow"}
 MOST_STEPS = 2000
@@ -31,6 +32,8 @@ def hindrance(environment: dict[str, Any] | None) -> str:
         return f"{' and '.join(missing)} are not installed here, so nothing can be drawn; `pip install -r {packages}`."
     if environment is None:
         return "It is not known which environment this endpoint's policy was trained in."
+    if environment["id"] == LOG:
+        return "Its policy was trained on a log alone; there is no simulator to play in."
     if environment.get("frame_stack", 1) > 1:
         return f"Its policy sees {environment['frame_stack']} frames at once, which this page does not stack."
     return ""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -22,6 +23,7 @@ from cli.watch import now
 from contract.api import route
 from contract.catalogue import CatalogueSpace, load_catalogue
 from contract.layout import RunLayout
+from contract.run import EnvironmentSection, described
 
 COMMANDS = {name: route(f"{name}Policy").summary for name in ("rollback", "off", "on", "delete")}
 """What an endpoint may be told, and what it does, as the API has it."""
@@ -161,7 +163,10 @@ def _environment(deployment: Deployment, policy: dict[str, Any]) -> dict[str, An
 
 
 def _space(environment: dict[str, Any] | None) -> CatalogueSpace | None:
-    known = load_catalogue().environments.get(environment["id"]) if environment else None
+    try:
+        known = described(EnvironmentSection.model_validate(environment), load_catalogue())
+    except ValidationError:  # there is none, or it is of another version
+        return None
     return known.observation_space if known else None
 
 

@@ -8,11 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 import polars as pl
 
 from contract.dataset import Dataset
-from contract.layout import DATA_CARD, DATASET, REJECTED_ROWS, RunLayout, run_id_of
+from contract.layout import DATA_CARD, DATASET, REJECTED_ROWS, RunLayout, champion_key, run_id_of
 from contract.outcomes import Outcome
 from tests.pipeline.laptop import QUICK, Laptop, until
 from tests.unit.dataset.damaged_files import ROWS, csv, log, with_cell
 
+LOG_ALONE = """
+environment:
+  observation_space: {type: Box, shape: [4]}
+  action_space: {type: Discrete, n: 2}
+algorithm: {name: bc, hyperparameters: {net_arch: [8]}}
+timesteps: 200
+data: {kind: transitions, max_rejected: 0}
+validation: {min_return: 0}
+"""
 WITH_DATA = QUICK + "deploy: {target: none}\ndata: {kind: transitions}\n"
 
 
@@ -58,6 +67,36 @@ def test_data_dropped_before_the_run_file_are_pinned_prepared_and_trained_on(lap
         "validate",
     }
     assert laptop.execution(ignored) is None, "the run file's own run has these data"
+
+
+def test_a_log_without_a_simulator_becomes_an_answering_policy(laptop: Laptop) -> None:
+    put(laptop, "plant", "log.csv", csv())
+    run_id = laptop.drop("plant", LOG_ALONE)
+    assert laptop.end_of(run_id)["status"] == "SUCCEEDED", laptop.outcome(run_id)
+    layout = RunLayout(run_id=run_id)
+    verdict = laptop.json(layout.verdict)
+    assert (verdict["passed"], verdict["rule"], verdict["episodes"]) == (True, "off-policy", 0)
+    assert verdict["off_policy"]["episodes"] == 8
+    assert verdict["mean_return"] == verdict["off_policy"]["estimate"]
+    assert "no episode was played" in laptop.outcome(run_id)["reason"]
+    assert laptop.serves("plant") == run_id
+    golden = laptop.json(layout.golden)
+    for observation, action in zip(golden["observations"][:4], golden["actions"][:4], strict=True):
+        assert laptop.predict("plant", observation) == {"action": action}
+    assert laptop.exists(laptop.artifacts_bucket, layout.report)
+    assert not laptop.exists(laptop.artifacts_bucket, layout.episodes)
+    assert laptop.json(champion_key("plant"))["mean_return"] == verdict["mean_return"]
+
+
+def test_what_needs_a_simulator_is_refused_before_anything_is_started(laptop: Laptop) -> None:
+    put(laptop, "unplayable", "log.csv", csv())
+    run_id = laptop.drop("unplayable", LOG_ALONE.replace("name: bc", "name: ppo") + "evaluation: {every_steps: 100}\n")
+    execution = laptop.end_of(run_id)
+    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.INVALID)
+    reason = laptop.outcome(run_id)["reason"]
+    for field in ("algorithm.name: bc, iql", "evaluation.every_steps: null"):
+        assert f"{field}: without environment.id there is no simulator" in reason
+    assert laptop.jobs_of(run_id) == []
 
 
 def test_bad_data_cost_seconds_and_end_as_rejected_with_their_reasons(laptop: Laptop) -> None:

@@ -31,6 +31,8 @@ class Job:
     scratch: Path
     reading: Callable[[str], None] = lambda _: None
     """Told the name of each file before it is touched."""
+    least_held_out: int = 1
+    """Episodes of a log that must be held out."""
 
 
 @dataclass

@@ -414,9 +414,17 @@ class _Parts:
         report, data = self._report, self._job.data
         rejected_file = report.rejects.finish()
         accepted, reason = report.verdict(parts[0].rows)
-        if accepted and not parts[1].rows:
+        least = self._job.least_held_out
+        if accepted and (parts[1].episodes or 0) < least:
             accepted = False
-            reason = f"The data were rejected: there are too few episodes, {parts[0].episodes}, to hold one out."
+            why = "to hold one out"
+            if least > 1:
+                why = (
+                    f"to judge a policy by without a simulator: {parts[1].episodes or 0} are held out and {least} are "
+                    "needed; bring more, or raise data.held_out"
+                )
+            count = sum(part.episodes or 0 for part in parts)
+            reason = f"The data were rejected: there are too few episodes, {count:,}, {why}."
         dataset = Dataset(
             kind="transitions",
             accepted=accepted,

@@ -13,6 +13,7 @@ import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
 from contract.catalogue import ColumnType
+from contract.dataset import MIN_JUDGING_EPISODES
 from contract.run import DataSection, EnvironmentSection
 from training_image.dataset import card
 from training_image.dataset.errors import TooLargeError
@@ -21,7 +22,10 @@ from training_image.dataset.inputs import InputFile
 from training_image.dataset.preparation import Job, begin, opened
 from training_image.dataset.tables import prepare_table
 from training_image.dataset.transitions import FORMATS, Spaces, prepare_transitions
-from training_image.trainer import installed  # noqa: F401 - environments of installed packages
+from training_image.trainer import (
+    installed,  # noqa: F401 - environments of installed packages
+    spaces,
+)
 from training_image.trainer.errors import UsageError
 
 READING, ERROR = "reading.txt", "error.json"
@@ -38,14 +42,15 @@ def main(path: str) -> int:
     def reading(name: str) -> None:
         (scratch / READING).write_text(name, encoding="utf-8")
 
+    environment = EnvironmentSection.model_validate(document["environment"])
     job = Job(
         data=DataSection.model_validate(document["data"]),
         inputs=[InputFile(**{**given, "path": Path(given["path"])}) for given in document["inputs"]],
         output=Path(document["output"]),
         scratch=scratch,
         reading=reading,
+        least_held_out=1 if environment.is_simulated else MIN_JUDGING_EPISODES,
     )
-    environment = EnvironmentSection.model_validate(document["environment"])
     try:
         _probe(job, environment) if document["probe"] else _prepare(job, environment)
     except (TooLargeError, UsageError) as error:
@@ -70,14 +75,17 @@ def _probe(job: Job, environment: EnvironmentSection) -> None:
     if job.data.kind == "table":
         fields = table_fields(_table_columns(environment))
     else:
-        spaces = _spaces(environment)
-        fields = transition_fields(spaces.observation, spaces.action, timed=job.data.split == "time")
+        met = _spaces(environment)
+        fields = transition_fields(met.observation, met.action, timed=job.data.split == "time")
     for one in opened(job, begin(job), fields, FORMATS):
         for _ in one.source.batches([f for f in fields if f.name in one.origins], one.origins):
             pass
 
 
 def _spaces(environment: EnvironmentSection) -> Spaces:
+    if not environment.is_simulated:
+        observation, action = spaces.logged(environment)
+        return Spaces(observation=observation, action=action)
     kwargs: dict[str, Any] = environment.kwargs
     made: gymnasium.Env[Any, Any] = gymnasium.make(environment.id, disable_env_checker=True, **kwargs)
     try:

@@ -11,6 +11,7 @@ from training_image.trainer import archive
 from training_image.trainer.served import ServedPolicy
 from training_image.trainer.storage import Storage, open_storage
 
+_WAY_OUT = "set validation.compare_to_champion to false to deploy without the comparison"
 _FORM = ("type", "shape", "dtype", "n", "start", "nvec")
 """What callers of an endpoint see of a space. Bounds of a Box are left out: the endpoint holds nobody to them."""
 
@@ -52,17 +53,16 @@ def find(run: ResolvedRun, storage: Storage, spaces: tuple[ObservationSpace, Spa
         return None
     run_id = str(json.loads(content)["run_id"])
     who = f"the champion of {deploy.endpoint} ({run_id})"
-    way_out = "set validation.compare_to_champion to false to deploy without the comparison"
     key = RunLayout(run_id=run_id).model_archive
     packed = artifacts.read(key)
     if packed is None:
-        return Incomparable(rule="champion missing", reason=f"{who} is not at {key} any more; {way_out}")
+        return Incomparable(rule="champion missing", reason=f"{who} is not at {key} any more; {_WAY_OUT}")
     try:
         files = archive.unpack(packed)
         document: Policy = json.loads(files[POLICY_DOCUMENT])
         policy = ServedPolicy(files[POLICY_GRAPH])
     except Exception as error:  # ONNX Runtime raises a class of its own for each of its status codes
-        return Incomparable(rule="champion missing", reason=f"{who} cannot be read from {key} ({error!r}); {way_out}")
+        return Incomparable(rule="champion missing", reason=f"{who} cannot be read from {key} ({error!r}); {_WAY_OUT}")
     for name, own, its in zip(
         ("observations", "actions"), spaces, (document["observation_space"], document["action_space"]), strict=True
     ):
@@ -71,9 +71,18 @@ def find(run: ResolvedRun, storage: Storage, spaces: tuple[ObservationSpace, Spa
                 rule="champion differs",
                 reason=f"{who} comes from {document['environment']['id']} with {name} {_form(its)}, this policy from "
                 f"{run.specification.environment.id} with {_form(own)}, and who calls the endpoint would be refused; "
-                f"choose another deploy.endpoint, or {way_out}",
+                f"choose another deploy.endpoint, or {_WAY_OUT}",
             )
     return Champion(run_id=run_id, endpoint=deploy.endpoint, policy=policy)
+
+
+def by_log(champion: Champion | Incomparable | None) -> Champion | Incomparable | None:
+    """The same champion, as far as logged observations can tell: they have no memory, and no valid actions."""
+    if isinstance(champion, Champion) and (champion.policy.memory or champion.policy.choices):
+        needs = "remembers an episode" if champion.policy.memory else "must be told which actions are valid"
+        who = f"the champion of {champion.endpoint} ({champion.run_id})"
+        return Incomparable(rule="champion differs", reason=f"{who} {needs}, which a log does not show; {_WAY_OUT}")
+    return champion
 
 
 def _form(space: ObservationSpace) -> dict[str, object]:

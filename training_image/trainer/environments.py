@@ -11,9 +11,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecFrameStack
 
-from contract.run import EnvironmentSection
+from contract.run import LOG, EnvironmentSection
 from training_image.trainer import (
     installed,  # noqa: F401 - environments of installed packages
+    spaces,
     tables,
     workers,
 )
@@ -33,6 +34,8 @@ def make(of: EnvironmentSection, copies: int, *, processes: bool = False, render
     Raises:
         UsageError: when the environment cannot be built, with the reason.
     """
+    if not of.is_simulated:
+        return DummyVecEnv([functools.partial(_Logged, *spaces.logged(of))] * copies)
     shown = {} if render_mode is None else {"render_mode": render_mode}
     builds: list[workers.Build] = [functools.partial(_monitored, of.id, of.kwargs | shown)] * copies
     try:
@@ -56,6 +59,8 @@ def observed(model: BaseAlgorithm) -> gymnasium.Space[Any]:
 
 def episode_steps(environment_id: str) -> int:
     """The most steps an episode takes."""
+    if environment_id == LOG:
+        return TIME_LIMIT
     return gymnasium.spec(environment_id).max_episode_steps or TIME_LIMIT
 
 
@@ -69,6 +74,21 @@ def _monitored(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any
         **tables.given(kwargs),
     )
     return Monitor(ValidActions(FreshOnSeed(build)))
+
+
+class _Logged(gymnasium.Env[Any, Any]):
+    """Where there is no simulator: the spaces of a log. Algorithms that learn from it ask for no more, and look at no
+    observation that `reset` gives."""
+
+    def __init__(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        raise UsageError("environment.id: there is no simulator, only a log")
 
 
 class FreshOnSeed(gymnasium.Wrapper[Any, Any, Any, Any]):

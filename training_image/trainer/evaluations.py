@@ -43,7 +43,9 @@ class Evaluations(AtUpdates):
         lines = [json.loads(line) for line in (document or b"").splitlines()]
         self._lines: list[dict[str, Any]] = [line for line in lines if line["timesteps"] <= up_to]
         self._count: int | None = None
-        self._gathers = can_play_together(self._environment, self._section.episodes)
+        self._gathers = self._section.every_steps is not None and can_play_together(
+            self._environment, self._section.episodes
+        )
         self._waiting: _Waiting | None = None
 
     def encode(self) -> bytes:

@@ -142,7 +142,7 @@ def judge(
     ]
     if passed and champion:
         rule, passed = "champion", champion.difference_lower_bound >= -champion.margin
-        reasons.append(_beside(champion, passed=passed, confidence=confidence))
+        reasons.append(beside(champion, passed=passed, confidence=confidence))
     elif passed and incomparable:
         (rule, why), passed = incomparable, False
         reasons.append(f"but {why}")
@@ -162,7 +162,8 @@ def judge(
     )
 
 
-def _beside(champion: Comparison, *, passed: bool, confidence: float) -> str:
+def beside(champion: Comparison, *, passed: bool, confidence: float) -> str:
+    """What there is to say of the champion that decided."""
     said = (
         f"on the same episodes the champion of {champion.endpoint} ({champion.run_id}) has {champion.mean_return:.6g}: "
         f"the difference is {champion.difference:+.6g}, and with {100 * confidence:.6g} % confidence at least "

@@ -7,12 +7,14 @@ So the ridge is raised until fitting contracts about as the true values do, whic
 """
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from contract.dataset import MIN_JUDGING_EPISODES
 from contract.verdict import OffPolicy
 from training_image.trainer import logged
 from training_image.trainer import observations as batches
@@ -20,8 +22,6 @@ from training_image.trainer.evaluation import Policy
 from training_image.trainer.logged import Log
 from training_image.trainer.storage import Storage
 
-MIN_EPISODES = 8
-"""Of fewer an interval would say nothing."""
 MOST_TRANSITIONS = 100_000
 BLOCKS = 64
 """Into which episodes are put together to be resampled."""
@@ -67,47 +67,112 @@ def estimate(
     seed: int = 0,
 ) -> OffPolicy | None:
     """The discounted return of a policy from the states in which the logged episodes began. The same arguments give the
-    same numbers; None where the log has fewer than `MIN_EPISODES`."""
-    log = _few_enough(log, seed)
-    begins = np.flatnonzero(np.diff(log.episode, prepend=-1))
-    if len(begins) < MIN_EPISODES:
+    same numbers; None where the log has fewer than `MIN_JUDGING_EPISODES`."""
+    estimator = Estimator(log, observation_space, action_space, gamma=gamma, seed=seed)
+    if estimator.episodes < MIN_JUDGING_EPISODES:
         return None
-    used = np.flatnonzero(log.follows)
-    taken = {
-        "there": (log.observations[used], log.actions[used]),
-        "next": (log.next_observations[used], _acts(policy, log.next_observations[used], observation_space)),
-        "first": (log.observations[begins], _acts(policy, log.observations[begins], observation_space)),
-    }
-    block = np.arange(len(begins)) * min(BLOCKS, len(begins)) // len(begins)
-    rewards, goes_on = log.rewards[used].astype(np.float64), ~log.terminated[used]
-    tabular = _is_tabular(observation_space, action_space)
-    bounds = _bounds(rewards, gamma)
-    values, resampled = [], []
-    for draw in range(1 if tabular else DRAWS):
-        generator = np.random.default_rng([seed, draw])
-        features = (
-            _Cells(observation_space, action_space)
-            if tabular
-            else _Fourier(*taken["there"], observation_space, action_space, generator)
+    return estimator.describe(estimator.of(policy), confidence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worth:
+    """What a policy is estimated to earn, and the estimates with the episodes resampled."""
+
+    estimate: float
+    resampled: Floats
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Both ends of the two-sided percentile interval."""
+        low, high = np.quantile(self.resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return float(low), float(high)
+
+    def lower_bound(self, confidence: float) -> float:
+        """Lower end of the one-sided percentile interval."""
+        return float(np.quantile(self.resampled, 1 - confidence))
+
+    def lead_over(self, other: "Worth") -> "Worth":
+        """How much more this policy earns than another that was valued by the same estimator."""
+        return Worth(estimate=self.estimate - other.estimate, resampled=self.resampled - other.resampled)
+
+
+class Estimator:
+    """Values policies on one log, all with the same features and the same resamples, so that they can be compared."""
+
+    def __init__(
+        self,
+        log: Log,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        *,
+        gamma: float,
+        seed: int = 0,
+    ) -> None:
+        self.log = log = _few_enough(log, seed)
+        """The episodes that are used."""
+        self._space, self._gamma = observation_space, gamma
+        self._begins = np.flatnonzero(np.diff(log.episode, prepend=-1))
+        self.episodes = len(self._begins)
+        self._block = np.arange(self.episodes) * min(BLOCKS, self.episodes) // self.episodes
+        self._used = np.flatnonzero(log.follows)
+        blocks, tabular = int(self._block[-1]) + 1, _is_tabular(observation_space, action_space)
+        self._draws: list[tuple[_Fourier | _Cells, Floats]] = []
+        for draw in range(1 if tabular else DRAWS):
+            generator = np.random.default_rng([seed, draw])
+            there = log.observations[self._used], log.actions[self._used]
+            features = (
+                _Cells(observation_space, action_space)
+                if tabular
+                else _Fourier(*there, observation_space, action_space, generator)
+            )
+            count = RESAMPLES if tabular else RESAMPLES // DRAWS
+            drawn = generator.multinomial(blocks, np.full(blocks, 1 / blocks), size=count).astype(np.float64)
+            self._draws.append((features, drawn))
+
+    def of(self, policy: Policy) -> Worth:
+        """What a policy would earn."""
+        met, first = self.log.next_observations[self._used], self.log.observations[self._begins]
+        return self._worth(self._used, _acts(policy, met, self._space), _acts(policy, first, self._space))
+
+    def of_the_log(self) -> Worth:
+        """What those who acted in the log would earn, going on as they did."""
+        log = self.log
+        goes_on = np.append(log.episode[1:] == log.episode[:-1], False)
+        used = self._used[(goes_on | log.terminated)[self._used]]
+        then = np.where(goes_on[used], used + 1, used)  # after the end it does not matter
+        return self._worth(used, log.actions[then], log.actions[self._begins])
+
+    def describe(self, worth: Worth, confidence: float) -> OffPolicy:
+        """What there is to know of a policy's estimate."""
+        return OffPolicy(
+            method="fitted Q evaluation",
+            gamma=self._gamma,
+            estimate=worth.estimate,
+            interval=worth.interval(confidence),
+            lower_bound=worth.lower_bound(confidence),
+            confidence=confidence,
+            log_return=float(self.log.outcomes(self._gamma)[self._begins].mean()),
+            log_estimate=self.of_the_log().estimate,
+            episodes=self.episodes,
+            transitions=len(self._used),
         )
-        sums = _Sums(features, taken, block[log.episode[used]], block, rewards, goes_on)
-        ridge = _contracting(sums, gamma, len(used))
-        once = np.ones((1, len(sums.firsts)))
-        values.append(float(sums.values(once, gamma, ridge)[0]))
-        count = RESAMPLES if tabular else RESAMPLES // DRAWS
-        drawn = generator.multinomial(once.size, np.full(once.size, 1 / once.size), size=count).astype(np.float64)
-        resampled.append(sums.values(drawn, gamma, ridge))
-    low, high = np.quantile(np.concatenate(resampled).clip(*bounds), [(1 - confidence) / 2, (1 + confidence) / 2])
-    return OffPolicy(
-        method="fitted Q evaluation",
-        gamma=gamma,
-        estimate=float(np.median(values).clip(*bounds)),
-        interval=(float(low), float(high)),
-        confidence=confidence,
-        log_return=float(log.outcomes(gamma)[begins].mean()),
-        episodes=len(begins),
-        transitions=len(used),
-    )
+
+    def _worth(self, used: npt.NDArray[np.int64], then: npt.NDArray[Any], first: npt.NDArray[Any]) -> Worth:
+        """Of who does `then` after each of the used transitions, and `first` in the beginning."""
+        log, gamma = self.log, self._gamma
+        taken = {
+            "there": (log.observations[used], log.actions[used]),
+            "next": (log.next_observations[used], then),
+            "first": (log.observations[self._begins], first),
+        }
+        rewards = log.rewards[used].astype(np.float64)
+        bounds = _bounds(rewards, gamma)
+        values, resampled = [], []
+        for features, drawn in self._draws:
+            sums = _Sums(features, taken, self._block[log.episode[used]], self._block, rewards, ~log.terminated[used])
+            ridge = _contracting(sums, gamma, len(used))
+            values.append(float(sums.values(np.ones((1, len(sums.firsts))), gamma, ridge)[0]))
+            resampled.append(sums.values(drawn, gamma, ridge))
+        return Worth(estimate=float(np.median(values).clip(*bounds)), resampled=np.concatenate(resampled).clip(*bounds))
 
 
 def sentence(found: OffPolicy) -> str:
@@ -228,7 +293,7 @@ def _few_enough(log: Log, seed: int) -> Log:
         return log
     lengths = np.bincount(log.episode)
     order = np.random.default_rng(seed).permutation(len(lengths))
-    most = max(MIN_EPISODES, int(np.searchsorted(np.cumsum(lengths[order]), MOST_TRANSITIONS, side="right")))
+    most = max(MIN_JUDGING_EPISODES, int(np.searchsorted(np.cumsum(lengths[order]), MOST_TRANSITIONS, side="right")))
     kept = np.isin(log.episode, order[:most])
     parts = {field.name: getattr(log, field.name)[kept] for field in dataclasses.fields(log)}
     return Log(**parts | {"episode": np.unique(parts["episode"], return_inverse=True)[1].astype(np.int64)})

@@ -88,6 +88,8 @@ def plan_by_hand(run_id: str, document: dict[str, Any], seed: int) -> Plan:
     if environment_id not in catalogue.environments:
         catalogue = _with_installed(catalogue, environment_id)
     document = {"deploy": {"target": "none"}, **document}
+    if "validation" in document:  # how many episodes are played there is refused where none can be
+        document["validation"] = {name: value for name, value in document["validation"].items() if name != "episodes"}
     known = catalogue.environments.get(environment_id)
     if known is not None and known.reward_threshold is None:
         document = {**document, "validation": {"min_return": 0 if known.max_return is None else known.max_return}}

@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from contract.catalogue import CatalogueSpace
 from contract.policy import ObservationSpace, Space
+from contract.run import EnvironmentSection
 
 
 def summarise(space: spaces.Space[Any]) -> CatalogueSpace:
@@ -77,6 +78,13 @@ def build(document: Space) -> spaces.Space[Any]:
         return spaces.MultiDiscrete(document["nvec"])
     shape = document["shape"]
     return spaces.MultiBinary(shape[0] if len(shape) == 1 else shape)  # they differ, and policies want the number
+
+
+def logged(of: EnvironmentSection) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    """The observation and action space that a run file gives where there is only a log."""
+    assert of.observation_space is not None
+    assert of.action_space is not None
+    return build(of.observation_space.document), build(of.action_space.document)
 
 
 def _bounds(values: npt.NDArray[Any]) -> Any:

@@ -20,6 +20,7 @@ from contract.layout import (
     MODEL,
     MODEL_ARCHIVE,
     REPORT,
+    TRAINING_DATA,
     TRAINING_SUMMARY,
     VERDICT,
     seed_folder,
@@ -28,14 +29,25 @@ from contract.layout import (
 from contract.policy import GOLDEN_DOCUMENT, POLICY_DOCUMENT, POLICY_GRAPH, Golden, ObservationSpace, Policy, Space
 from contract.run import ResolvedRun
 from contract.verdict import Comparison, OffPolicy, Verdict
-from training_image.trainer import archive, baselines, input_statistics, judging, model, off_policy, spaces
+from training_image.trainer import (
+    archive,
+    baselines,
+    input_statistics,
+    judging,
+    judging_by_log,
+    logged,
+    model,
+    off_policy,
+    spaces,
+)
 from training_image.trainer import observations as batches
-from training_image.trainer.champion import Champion, Incomparable
+from training_image.trainer.champion import Champion, Incomparable, by_log
 from training_image.trainer.champion import find as find_champion
 from training_image.trainer.errors import UsageError
 from training_image.trainer.evaluation import HELD_OUT_SEEDS, Episodes, play
 from training_image.trainer.export import to_onnx
 from training_image.trainer.model import TrainedPolicy
+from training_image.trainer.observations import Batch
 from training_image.trainer.reporting import Reporter
 from training_image.trainer.served import ServedPolicy, prove_equal, some_masks
 from training_image.trainer.storage import Storage
@@ -73,6 +85,19 @@ class _Candidate:
     served: ServedPolicy
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    chosen: _Candidate
+    verdict: Verdict
+    observations: Batch
+    """Those that the policy met, or that were logged."""
+    returns: dict[str, list[float]]
+    """Of the judging episodes, by who played them, the chosen policy first."""
+    episodes: EpisodesDocument | None
+    films: "list[Film]"
+    no_film: str
+
+
 def validate(run: ResolvedRun, storage: Storage, reporter: Reporter) -> Verdict:
     """Judge a run whose seeds are trained, and write the verdict, the report and model.tar.gz beside its run.json.
 
@@ -82,10 +107,42 @@ def validate(run: ResolvedRun, storage: Storage, reporter: Reporter) -> Verdict:
         UsageError: when a seed's policy is missing.
         TrainingError: when the exported policy does not act as the trained one.
     """
-    rules = run.specification.validation
-    min_return = _min_return(run)
     candidates = {seed: _candidate(storage, seed) for seed in run.specification.seeds}
     champion = find_champion(run, storage, _spaces(next(iter(candidates.values())).policy))
+    judge = _by_playing if run.specification.environment.is_simulated else _by_log
+    judged = judge(run, storage, candidates, champion)
+    chosen, verdict = judged.chosen, judged.verdict
+    golden = _json(_golden(chosen.served, judged.observations))
+    document = _json(_policy(run, chosen.policy, verdict, judged.observations))
+    packed = {POLICY_GRAPH: chosen.onnx, POLICY_DOCUMENT: document, GOLDEN_DOCUMENT: golden}
+    storage.write(MODEL_ARCHIVE, archive.pack(packed))
+    storage.write(GOLDEN, golden)
+    if judged.episodes:
+        storage.write(EPISODES, _compact(judged.episodes))
+    for film in judged.films:
+        storage.write(video_file(film.name), film.content)
+    storage.write(REPORT, _report(run, storage, judged).encode())
+    storage.write(VERDICT, verdict.model_dump_json(indent=1).encode())
+    reporter.report(
+        Validated(
+            event="validated",
+            passed=verdict.passed,
+            mean_return=verdict.mean_return,
+            lower_bound=verdict.lower_bound,
+            reason=verdict.reason,
+        )
+    )
+    return verdict
+
+
+def _by_playing(
+    run: ResolvedRun,
+    storage: Storage,
+    candidates: dict[int, _Candidate],
+    champion: Champion | Incomparable | None,
+) -> _Judged:
+    """Let the policies play."""
+    rules = run.specification.validation
     opponent = champion if isinstance(champion, Champion) else None
     chosen, choosing = _choose(run, candidates, opponent)
     judging_set = _play_all(run, {str(chosen.seed): chosen.served}, opponent, judging_seeds(run.run_id), record=True)
@@ -96,7 +153,7 @@ def validate(run: ResolvedRun, storage: Storage, reporter: Reporter) -> Verdict:
     verdict = judging.judge(
         episodes,
         seed=chosen.seed,
-        min_return=min_return,
+        min_return=_min_return(run),
         confidence=rules.confidence,
         onnx_observations=proven,
         candidates=means or {str(chosen.seed): float(episodes.returns.mean())},
@@ -113,28 +170,63 @@ def validate(run: ResolvedRun, storage: Storage, reporter: Reporter) -> Verdict:
     if found := _off_policy(run, storage, chosen):
         reason = verdict.reason + off_policy.sentence(found)
         verdict = verdict.model_copy(update={"off_policy": found, "reason": reason})
-    golden = _json(_golden(chosen.served, episodes))
-    document = _json(_policy(run, chosen.policy, verdict, episodes))
-    packed = {POLICY_GRAPH: chosen.onnx, POLICY_DOCUMENT: document, GOLDEN_DOCUMENT: golden}
-    storage.write(MODEL_ARCHIVE, archive.pack(packed))
-    storage.write(GOLDEN, golden)
-    storage.write(EPISODES, _compact(_episodes(run, verdict, choosing, judging_set)))
     films, no_film = _films(run, chosen.served, episodes)
-    for film in films:
-        storage.write(video_file(film.name), film.content)
-    report = _report(run, storage, verdict, judging_set, chosen.policy, films=films, no_film=no_film)
-    storage.write(REPORT, report.encode())
-    storage.write(VERDICT, verdict.model_dump_json(indent=1).encode())
-    reporter.report(
-        Validated(
-            event="validated",
-            passed=verdict.passed,
-            mean_return=verdict.mean_return,
-            lower_bound=verdict.lower_bound,
-            reason=verdict.reason,
-        )
+    return _Judged(
+        chosen=chosen,
+        verdict=verdict,
+        observations=episodes.observations,
+        returns={
+            CHAMPION if name == CHAMPION else "this policy": played.returns.tolist()
+            for name, played in judging_set.items()
+        },
+        episodes=_episodes(run, verdict, choosing, judging_set),
+        films=films,
+        no_film=no_film,
     )
-    return verdict
+
+
+def _by_log(
+    run: ResolvedRun,
+    storage: Storage,
+    candidates: dict[int, _Candidate],
+    champion: Champion | Incomparable | None,
+) -> _Judged:
+    """Estimate what the policies would earn, where there is nothing to play in. The part of the log that was trained on
+    chooses one of several, the held-out part judges it."""
+    policy = next(iter(candidates.values())).policy
+    gamma, space = policy.document["hyperparameters"]["gamma"], policy.observation_space
+
+    def estimator(part: str) -> off_policy.Estimator:
+        action_space = spaces.build(policy.document["action_space"])
+        log = logged.read(storage.below(part).uri, space, action_space)
+        return off_policy.Estimator(log, space, action_space, gamma=gamma)
+
+    means: dict[int, float] = {}
+    if len(candidates) > 1:
+        training = estimator(TRAINING_DATA)
+        means = {seed: training.of(candidate.served).estimate for seed, candidate in candidates.items()}
+    chosen = candidates[max(means, key=means.__getitem__)] if means else next(iter(candidates.values()))
+    held_out = estimator(HELD_OUT_DATA)
+    observations = batches.as_input(held_out.log.observations, space)
+    verdict = judging_by_log.judge(
+        held_out,
+        chosen.served,
+        seed=chosen.seed,
+        rules=run.specification.validation,
+        onnx_observations=prove_equal(chosen.served, chosen.policy.graph, space, observations),
+        candidates={str(seed): mean for seed, mean in means.items()},
+        champion=by_log(champion),
+    )
+    no_film = "there is no simulator, only a log, so no episode can be played."
+    return _Judged(
+        chosen=chosen,
+        verdict=verdict,
+        observations=observations,
+        returns={},
+        episodes=None,
+        films=[],
+        no_film=no_film,
+    )
 
 
 def _min_return(run: ResolvedRun) -> float:
@@ -237,11 +329,11 @@ def _episodes(
     )
 
 
-def _golden(served: ServedPolicy, episodes: Episodes) -> Golden:
-    """Observations spread over the episodes, and what the exported policy does there."""
-    last = batches.size(episodes.observations) - 1
+def _golden(served: ServedPolicy, met: Batch) -> Golden:
+    """Observations spread over all that were met, and what the exported policy does there."""
+    last = batches.size(met) - 1
     chosen = np.linspace(0, last, GOLDEN_OBSERVATIONS).round().astype(int)
-    observations = batches.take(episodes.observations, chosen)
+    observations = batches.take(met, chosen)
     masks = some_masks(served.choices, GOLDEN_OBSERVATIONS) if served.choices else None
     actions, _ = served.answer(observations, masks=masks)
     golden = Golden(observations=batches.rows(observations), actions=actions.tolist())
@@ -250,7 +342,7 @@ def _golden(served: ServedPolicy, episodes: Episodes) -> Golden:
     return golden
 
 
-def _policy(run: ResolvedRun, policy: TrainedPolicy, verdict: Verdict, episodes: Episodes) -> Policy:
+def _policy(run: ResolvedRun, policy: TrainedPolicy, verdict: Verdict, met: Batch) -> Policy:
     document = policy.document
     return Policy(
         format=1,
@@ -262,7 +354,7 @@ def _policy(run: ResolvedRun, policy: TrainedPolicy, verdict: Verdict, episodes:
         versions=document["versions"],
         verdict=verdict.model_dump(),
         noise=policy.graph.noise,
-        statistics=input_statistics.describe(episodes.observations),
+        statistics=input_statistics.describe(met),
     )
 
 
@@ -272,33 +364,21 @@ def _films(run: ResolvedRun, policy: ServedPolicy, episodes: Episodes) -> "tuple
     return films(policy, run.specification.environment, played=episodes, seed=judging_seeds(run.run_id))
 
 
-def _report(
-    run: ResolvedRun,
-    storage: Storage,
-    verdict: Verdict,
-    played: dict[str, Episodes],
-    policy: TrainedPolicy,
-    *,
-    films: "list[Film]",
-    no_film: str,
-) -> str:
+def _report(run: ResolvedRun, storage: Storage, judged: _Judged) -> str:
     from training_image.trainer.report.page import render
 
     seeds = {seed: storage.below(seed_folder(seed)) for seed in run.specification.seeds}
     return render(
         run,
-        verdict,
-        returns={
-            CHAMPION if name == CHAMPION else "this policy": episodes.returns.tolist()
-            for name, episodes in played.items()
-        },
+        judged.verdict,
+        returns=judged.returns,
         metrics={seed: _lines(folder.read(METRICS)) for seed, folder in seeds.items()},
         evaluations={seed: _lines(folder.read(EVALUATIONS)) for seed, folder in seeds.items()},
-        films=films,
-        no_film=no_film,
+        films=judged.films,
+        no_film=judged.no_film,
         dataset=Dataset.model_validate_json(data) if (data := storage.read(DATASET)) else None,
         summaries={seed: json.loads(folder.read(TRAINING_SUMMARY) or b"{}") for seed, folder in seeds.items()},
-        document=policy.document,
+        document=judged.chosen.policy.document,
     )
 
 

@@ -8,7 +8,7 @@ from cli.reference import FOLDER, pages, schema_document
 from contract.algorithms import ALGORITHMS
 from contract.catalogue import load_catalogue
 from contract.hyperparameters import PPOHyperparameters
-from contract.run import RunSpecification
+from contract.run import LOG, RunSpecification
 from tests.unit.cli.conftest import Said
 
 
@@ -34,7 +34,9 @@ def test_schema_lets_an_editor_complete_names_and_check_bounds(rlpipe: Callable[
     assert schema["required"] == ["environment"]
     assert schema["additionalProperties"] is False
     definitions = schema["$defs"]
-    assert definitions["EnvironmentSection"]["properties"]["id"]["enum"] == list(load_catalogue().environments)
+    environment = definitions["EnvironmentSection"]
+    assert environment["properties"]["id"]["enum"] == [LOG, *load_catalogue().environments]
+    assert [one["required"] for one in environment["anyOf"]] == [["id"], ["observation_space", "action_space"]]
     rules = definitions["AlgorithmSection"]["allOf"]
     assert len(rules) == len(ALGORITHMS)
     ppo = next(rule for rule in rules if "'ppo'" in str(rule["if"]))

@@ -6,7 +6,7 @@ import pytest
 
 from contract.catalogue import Catalogue, load_catalogue
 from contract.run import MAX_RUN_FILE_BYTES, RunFileError, RunSpecification, resolve
-from tests.unit.contract.wrong_run_files import WRONG_RUN_FILES
+from tests.unit.contract.wrong_run_files import LOG_ALONE, WRONG_RUN_FILES
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +19,38 @@ def test_only_the_environment_is_needed() -> None:
     assert specification.timesteps == 100_000
     assert specification.seeds == [0]
     assert specification.algorithm.name == "ppo"
+
+
+def test_a_log_alone_needs_its_spaces_in_place_of_an_environment(catalogue: Catalogue) -> None:
+    specification = RunSpecification.parse(LOG_ALONE, catalogue)
+    resolved = resolve(specification, experiment="logged", catalogue=catalogue)
+    assert not resolved.environment.is_simulated
+    assert resolved.validation.min_return is None, "what the log's own actions are worth is not known before"
+    assert (resolved.compute.accelerator, resolved.deploy.endpoint) == ("cpu", "logged")
+    assert RunSpecification.model_validate_json(resolved.model_dump_json()) == resolved
+    simulated = RunSpecification.parse("environment: {id: CartPole-v1}").environment
+    assert set(simulated.model_dump()) == {"id", "kwargs", "frame_stack"}, "older checkpoints know no more"
+
+
+def test_the_spaces_of_a_log_are_the_ones_of_the_policy() -> None:
+    written = "{type: Box, shape: [2, 2], low: [0, 1, 2, null], high: 9}"
+    specification = RunSpecification.parse(LOG_ALONE.replace("{type: Box, shape: [4]}", written))
+    space = specification.environment.observation_space
+    assert space is not None
+    assert space.document == {
+        "type": "Box",
+        "shape": [2, 2],
+        "dtype": "float32",
+        "low": [[0, 1], [2, None]],
+        "high": [[9, 9], [9, 9]],
+    }
+    several = LOG_ALONE.replace("Box, shape: [4]", "MultiBinary, shape: [3]")
+    several = several.replace("Discrete, n: 2", "MultiDiscrete, nvec: [2, 3]")
+    environment = RunSpecification.parse(several).environment
+    assert environment.observation_space is not None
+    assert environment.action_space is not None
+    assert environment.observation_space.document == {"type": "MultiBinary", "shape": [3], "dtype": "int8"}
+    assert environment.action_space.document["nvec"] == [2, 3]
 
 
 @pytest.mark.parametrize(("field", "content", "said"), WRONG_RUN_FILES)

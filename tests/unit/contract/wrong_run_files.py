@@ -3,6 +3,9 @@
 from contract.run import MAX_RUN_FILE_BYTES
 
 ENV = "environment: {id: CartPole-v1}\n"
+SPACES = "observation_space: {type: Box, shape: [4]}, action_space: {type: Discrete, n: 2}"
+LOG = "algorithm: {name: iql}\ndata: {kind: transitions}\n"
+LOG_ALONE = f"environment: {{{SPACES}}}\n{LOG}"
 
 WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
     # the file itself
@@ -84,6 +87,28 @@ WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
     ("deploy.endpoint", ENV + f"deploy: {{endpoint: x{'-' * 62}x}}", "at most 63 characters"),
     ("deploy.target", ENV + "deploy: {target: ecs}", "there is no service on ECS yet"),
     ("deploy.target", ENV + "deploy: {target: lambda}", "one of 'sagemaker', 'sagemaker-serverless' or 'none'"),
+    # a log alone
+    ("environment.action_space", LOG + "environment: {observation_space: {type: Discrete, n: 4}}", "required"),
+    ("environment.observation_space", f"environment: {{id: CartPole-v1, {SPACES}}}", "CartPole-v1 has its own"),
+    ("environment.observation_space", LOG_ALONE.replace("type: Box, ", ""), "a space with its type, one of Box"),
+    ("environment.observation_space", LOG_ALONE.replace("Box", "Tuple"), "whose type is one of Box"),
+    ("environment.observation_space", LOG_ALONE.replace("[4]", "[4], low: [0, 0]"), "low with 4 numbers"),
+    ("environment.observation_space", LOG_ALONE.replace("[4]", "[4], low: 1, high: 0"), "low that is at most high"),
+    ("environment.observation_space", LOG_ALONE.replace("[4]", "[4], dtype: uint8"), "low and high, which uint8 needs"),
+    ("environment.observation_space.shape.0", LOG_ALONE.replace("[4]", "[0]"), "at least 1"),
+    ("environment.observation_space.size", LOG_ALONE.replace("shape", "size"), "no such key"),
+    ("environment.action_space", LOG_ALONE.replace("Discrete, n: 2", "Box, shape: [1], low: -1"), "low and high of"),
+    ("environment.observation_space", LOG_ALONE.replace("[4]", "[60000, 60000]"), "a shape of at most 4,096 numbers"),
+    ("data.kind", LOG_ALONE.replace("Box, shape: [4]", "MultiBinary, shape: [4097]"), "of at most 4,096 numbers"),
+    ("environment.observation_space", LOG_ALONE.replace("[4]", "[4], dtype: uint8, low: -1, high: 9"), "0 to 255"),
+    ("environment.kwargs", LOG_ALONE.replace("{obs", "{kwargs: {a: 1}, obs"), "there is no simulator, only a log"),
+    ("environment.frame_stack", LOG_ALONE.replace("{obs", "{frame_stack: 2, obs"), "there is no simulator"),
+    ("algorithm.name", LOG_ALONE.replace("iql", "ppo"), "bc, iql: without environment.id there is no simulator"),
+    ("evaluation.every_steps", LOG_ALONE + "evaluation: {every_steps: 10}", "there is no simulator"),
+    ("validation.episodes", LOG_ALONE + "validation: {episodes: 100}", "held-out episodes of the log decide"),
+    ("compute.parallel", LOG_ALONE + "compute: {parallel: auto}", "there is no simulator"),
+    ("data", LOG_ALONE.replace("data: {kind: transitions}", ""), "a section with kind: transitions"),
+    ("data", LOG_ALONE.replace("kind: transitions", "kind: table"), "a section with kind: transitions"),
     # the data
     ("data", ENV + "data: true", "a mapping"),
     ("data.kind", ENV + "data: {}", "required"),

@@ -240,6 +240,8 @@ def curve(returns: list[float]) -> dict[int, list[dict[str, Any]]]:
         ({}, [1.0, 2.0], "Training was short"),
         ({"mean_return": 101.0}, [50.0] * 40, "leave too much doubt"),
         ({"candidates": {"0": 80.0, "1": 20.0}}, [50.0] * 40, "The seeds differ"),
+        ({"episodes": 0}, [], "What the log never shows cannot be learnt"),
+        ({"episodes": 0, "mean_return": 101.0}, [], "A longer log narrows the interval"),
     ],
 )
 def test_what_to_try_follows_from_what_is_seen(fields: dict[str, Any], returns: list[float], said: str) -> None:

@@ -13,6 +13,8 @@ _FEW = 8
 
 def suggestions(verdict: Verdict, curves: dict[int, list[dict[str, Any]]]) -> list[str]:
     """Sentences for people, the most telling first; none for a policy that passed."""
+    if not verdict.episodes:
+        return [] if verdict.passed else list(_of_the_log(verdict))
     return [] if verdict.passed else [*_of_the_verdict(verdict), *_of_the_curve(verdict, curves), _LAST]
 
 
@@ -20,6 +22,19 @@ _LAST = (
     "Look at the worst episode, and compare runs with other hyperparameters: `rlpipe ui` lays their curves over "
     "each other."
 )
+
+
+def _of_the_log(verdict: Verdict) -> Iterator[str]:
+    """Where no episode was played."""
+    if verdict.mean_return >= verdict.min_return > verdict.lower_bound:
+        yield (
+            f"The estimate of {verdict.mean_return:.4g} is enough, but the held-out episodes leave too much doubt. A "
+            "longer log narrows the interval, and so does a larger `data.held_out`."
+        )
+    yield (
+        "What the log never shows cannot be learnt from it, nor judged by it: the data card has how much of the action "
+        "space was tried. `iql` makes more of a log than `bc` where some of its episodes are better than others."
+    )
 
 
 def _of_the_verdict(verdict: Verdict) -> Iterator[str]:

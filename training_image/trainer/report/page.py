@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
@@ -37,7 +38,7 @@ def render(
 ) -> str:
     """The page. It holds all it needs and loads nothing.
 
-    :param returns: of the held-out episodes, by what policy played them, the chosen one first.
+    :param returns: of the held-out episodes, by what policy played them, the chosen one first; empty where none was.
     :param metrics: each seed's metrics.jsonl; `evaluations` and `summaries` its evaluations.jsonl and training.json.
     :param document: model.json of the chosen seed.
     :param no_film: why the episodes were not filmed, or not all of them.
@@ -57,11 +58,12 @@ def render(
         films=[_film(film) for film in films],
         no_film=no_film,
         dataset=dataset,
-        subject=f"{specification.algorithm.name.upper()} in {specification.environment.id}",
+        subject=f"{specification.algorithm.name.upper()} "
+        + (f"in {specification.environment.id}" if specification.environment.is_simulated else "from a log alone"),
         suggestions=[_code(sentence) for sentence in advice.suggestions(verdict, metrics)],
-        learning=curves.learning(metrics, level=threshold),
+        learning=curves.learning(metrics, level=threshold) if _has_returns(metrics) else None,
         evaluated=curves.learning(evaluations, level=threshold) if any(evaluations.values()) else None,
-        histogram=curves.histogram(returns, level=threshold),
+        histogram=curves.histogram(returns, level=threshold) if returns else None,
         measures=curves.measures(metrics),
         seeds=[_seed(seed, summaries[seed], verdict) for seed in specification.seeds],
         timeline=[entry for seed in specification.seeds for entry in _timeline(seed, summaries[seed])],
@@ -72,6 +74,10 @@ def render(
         command=_command(run, verdict.seed),
         run_file=yaml.safe_dump(specification.model_dump(mode="json"), sort_keys=False, default_flow_style=None),
     )
+
+
+def _has_returns(metrics: dict[int, list[dict[str, Any]]]) -> bool:
+    return any("mean_return" in line for lines in metrics.values() for line in lines)
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -140,6 +146,10 @@ def _command(run: ResolvedRun, seed: int) -> str:
         f"--seed {seed}",
     ]
     words += [f"--set {name}={value}" for name, value in specification.algorithm.hyperparameters.items()]
+    given = specification.environment.model_dump(include={"observation_space", "action_space"})
+    words += [f"--set {shlex.quote(f'environment.{name}={json.dumps(space)}')}" for name, space in given.items()]
+    if specification.data is not None:
+        words.append("--data PREPARED")
     return " ".join(words)
 
 

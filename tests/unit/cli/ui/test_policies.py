@@ -95,6 +95,11 @@ def test_an_environment_that_is_not_here_is_said(serving: FakeAws, browser: Brow
     stacked = {"id": "CartPole-v1", "kwargs": {}, "frame_stack": 4}
     serving.put("runs/cartpole-2/run.json", {"specification": {"environment": stacked}})
     assert "sees 4 frames at once" in browser.get("/policies/cartpole").text
+    spaces = {"observation_space": {"type": "Box", "shape": [3]}, "action_space": {"type": "Discrete", "n": 2}}
+    serving.put("runs/cartpole-2/run.json", {"specification": {"environment": {"id": "log", **spaces}}})
+    page = browser.get("/policies/cartpole")
+    assert "there is no simulator to play in" in page.text
+    assert page.body.count(b'type="number"') == 3
     serving.policies["cartpole"] = {"run_id": None}
     assert "It is not known which environment" in browser.get("/policies/cartpole").text
 
