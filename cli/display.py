@@ -15,8 +15,8 @@ from cli.jobs import Job
 from cli.narrate import log_text
 from cli.output import duration, stdout
 from cli.progress import SeedProgress, sparkline
+from cli.run_files import known_environment
 from cli.watch import Snapshot
-from contract.catalogue import load_catalogue
 from contract.outcomes import Outcome
 
 _MARKS = {
@@ -141,7 +141,7 @@ def predict_command(snapshot: Snapshot) -> str:
     """A command that asks the endpoint for an action, with an observation of the right form where that is short."""
     observation: Any = "..."
     environment = ((snapshot.specification or {}).get("specification") or {}).get("environment") or {}
-    known = load_catalogue().environments.get(environment.get("id", ""))
+    known = known_environment(environment)
     if known is not None and known.observation_space.type == "Discrete":
         observation = 0
     elif known is not None and known.observation_space.shape and len(known.observation_space.shape) == 1:

@@ -1,11 +1,15 @@
-"""Run files on this machine, before they are submitted."""
+"""Run files on this machine, before they are submitted, and what they say of their environment."""
 
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from cli.errors import CliError
+from contract.catalogue import Environment, load_catalogue
 from contract.layout import DATA_FOLDER, RUN_FILE, experiment_of
 from contract.outcomes import ExitCode
-from contract.run import RunSpecification, data_files
+from contract.run import EnvironmentSection, RunSpecification, data_files, described
 
 
 def locate(path: Path) -> Path:
@@ -22,6 +26,14 @@ def locate(path: Path) -> Path:
             exit_code=ExitCode.USAGE,
         )
     return file
+
+
+def known_environment(environment: dict[str, Any] | None) -> Environment | None:
+    """What is known of an environment, given as a run's run.json has it; None where that is nothing."""
+    try:
+        return described(EnvironmentSection.model_validate(environment), load_catalogue())
+    except ValidationError:  # there is none, or it is of another version
+        return None
 
 
 def data_beside(file: Path, specification: RunSpecification) -> list[str]:

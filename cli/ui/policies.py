@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -16,14 +15,14 @@ from cli.artifacts import read_json
 from cli.deployment import Deployment
 from cli.endpoints import ask
 from cli.errors import CliError, explain
+from cli.run_files import known_environment
 from cli.ui import play, traffic
 from cli.ui.forms import form_of
 from cli.ui.pages import deployment_of, page
 from cli.watch import now
 from contract.api import route
-from contract.catalogue import CatalogueSpace, load_catalogue
+from contract.catalogue import CatalogueSpace
 from contract.layout import RunLayout
-from contract.run import EnvironmentSection, described
 
 COMMANDS = {name: route(f"{name}Policy").summary for name in ("rollback", "off", "on", "delete")}
 """What an endpoint may be told, and what it does, as the API has it."""
@@ -163,10 +162,7 @@ def _environment(deployment: Deployment, policy: dict[str, Any]) -> dict[str, An
 
 
 def _space(environment: dict[str, Any] | None) -> CatalogueSpace | None:
-    try:
-        known = described(EnvironmentSection.model_validate(environment), load_catalogue())
-    except ValidationError:  # there is none, or it is of another version
-        return None
+    known = known_environment(environment)
     return known.observation_space if known else None
 
 

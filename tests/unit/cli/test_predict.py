@@ -2,11 +2,16 @@
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from cli.display import predict_command
 from tests.unit.cli.conftest import Said
 from tests.unit.cli.fake_aws import FakeAws, refusal
+
+DISCRETE = {"type": "Discrete", "n": 2}
 
 
 def test_the_action_is_printed(aws: FakeAws, rlpipe: Callable[..., Said]) -> None:
@@ -51,3 +56,20 @@ def test_the_servers_own_words_are_passed_on(
     said = rlpipe("predict", "carts", "--observation", "[0]")
     assert said.exit_code == exit_code
     assert "observation: a list of 4 numbers (given: a list of 1)" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "observation"),
+    [
+        ({"id": "CartPole-v1", "kwargs": {}}, "[0,0,0,0]"),
+        ({"id": "FrozenLake-v1", "kwargs": {}}, "0"),
+        ({"id": "log", "observation_space": {"type": "Box", "shape": [2]}, "action_space": DISCRETE}, "[0,0]"),
+        ({"id": "Nowhere-v0"}, "[...]"),
+        (None, "[...]"),
+    ],
+)
+def test_a_command_to_ask_with_has_an_observation_of_the_right_form(
+    environment: dict[str, Any] | None, observation: str
+) -> None:
+    snapshot: Any = SimpleNamespace(endpoint="mine", specification={"specification": {"environment": environment}})
+    assert predict_command(snapshot) == f"rlpipe predict mine --observation '{observation}'"
