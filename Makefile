@@ -27,7 +27,7 @@ run: setup  ## take examples/cartpole through the whole pipeline on this laptop
 	@echo "The laptop's AWS is still up, for you to look around: rlpipe local status, and rlpipe local down when done."
 
 test: setup  ## every test that needs no container engine, two at a time
-	@pytest --ignore tests/infra/test_judges_apart.py --numprocesses 2 --dist loadgroup $(PYTEST_ARGS)
+	@pytest --ignore tests/infra/test_judges_apart.py --numprocesses 2 $(PYTEST_ARGS)
 
 test-images: setup  ## build both images and run them, with a container engine of its own
 	@tests/image/engine.sh pytest tests/image $(PYTEST_ARGS)

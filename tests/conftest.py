@@ -3,11 +3,12 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-TESTS = Path(__file__).parent
-CONFORMANCE = TESTS / "conformance"
+CONFORMANCE = Path(__file__).parent / "conformance"
 ONE_PROCESS = ("conformance", "infra", "pipeline")
 """Folders whose tests share what is built once: a laptop's AWS, or the synthesised stages."""
 
@@ -42,7 +43,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     others = [item.nodeid for item in items if CONFORMANCE not in item.path.parents]
     if config.getoption("--aws") and others:
         raise pytest.UsageError(f"--aws is for tests/conformance alone; among the tests is {others[0]}")
-    for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        if folder in ONE_PROCESS:
-            item.add_marker(pytest.mark.xdist_group(folder))
+
+
+class Together(LoadScopeScheduling):  # type: ignore[misc]
+    """Deals out whole folders of `ONE_PROCESS`, and else files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0])
+        return next((folder for folder in ONE_PROCESS if folder in file.parts), str(file))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    return Together(config, log)
