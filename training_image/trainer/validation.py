@@ -101,7 +101,8 @@ class _Judged:
 def validate(run: ResolvedRun, storage: Storage, reporter: Reporter) -> Verdict:
     """Judge a run whose seeds are trained, and write the verdict, the report and model.tar.gz beside its run.json.
 
-    What plays is the exported policy, as it will be served; that it acts as the trained one is proven besides.
+    What plays, or where there is no simulator is valued by the log, is the exported policy, as it will be served; that
+    it acts as the trained one is proven besides.
 
     Raises:
         UsageError: when a seed's policy is missing.

@@ -16,9 +16,10 @@ from contract.outcomes import ExitCode
 from contract.run import EnvironmentSection, ValidationSection
 from contract.verdict import Verdict
 from tests.unit.training_image.helpers import ROOT, script, write_run
-from tests.unit.training_image.test_off_policy import Acting, corridor
+from tests.unit.training_image.test_off_policy import HANDS, Acting, corridor
 from training_image import prepare_data, train_rl, validate_rl
 from training_image.trainer import archive, champion, environments, judging_by_log, logged, model
+from training_image.trainer import spaces as described_spaces
 from training_image.trainer.errors import UsageError
 from training_image.trainer.off_policy import Estimator
 from training_image.trainer.served import ServedPolicy
@@ -151,6 +152,22 @@ def test_the_champion_is_valued_on_the_same_episodes(artifacts: Path, tmp_path: 
     assert other.champion.difference_lower_bound < other.champion.difference
     assert other.passed == (other.champion.difference_lower_bound >= 0)
     assert f"the champion of small ({BEFORE}) has" in other.reason
+
+
+@pytest.mark.parametrize(("hand", "passes"), [("always left", False), ("where it falls", True)])
+def test_who_is_better_than_the_log_passes_and_who_is_worse_does_not(prepared: Path, hand: str, passes: bool) -> None:
+    """In truth they earn 8.9 and 99.3, and who acted in the log 37."""
+    observed, acts = described_spaces.logged(EnvironmentSection.model_validate(ENVIRONMENT))
+    held_out = logged.read(str(prepared / "held_out"), observed, acts)
+    verdict = judging_by_log.judge(
+        Estimator(held_out, observed, acts, gamma=0.99),
+        HANDS[hand],
+        seed=0,
+        rules=ValidationSection(),
+        onnx_observations=0,
+        candidates={},
+    )
+    assert (verdict.passed, verdict.rule) == (passes, "off-policy")
 
 
 @pytest.mark.parametrize(("needs", "said"), [("memory", "remembers an episode"), ("choices", "told which actions")])
