@@ -94,9 +94,9 @@ class OffPolicy(_Model):
     lower_bound: float = Field(description="Lower end of the one-sided interval.")
     confidence: float
     log_return: float = Field(description="Mean discounted return of these logged episodes, as they were.")
-    log_estimate: float = Field(
+    log_estimate: float | None = Field(
         description="What those who acted in the log would earn, estimated in the same way: comparable with the "
-        "policy's estimate also where logged episodes were cut short."
+        "policy's estimate also where logged episodes were cut short. Null where it is never known what they did next."
     )
     episodes: int = Field(description="Logged episodes that this rests on.")
     transitions: int = Field(description="Of which it is known what came next.")

@@ -4,6 +4,7 @@ from contract.run import ValidationSection
 from contract.verdict import Comparison, Rule, Verdict
 from training_image.trainer import judging
 from training_image.trainer.champion import Champion, Incomparable
+from training_image.trainer.errors import UsageError
 from training_image.trainer.evaluation import Policy
 from training_image.trainer.off_policy import Estimator, Worth
 
@@ -24,10 +25,18 @@ def judge(
     :param estimator: of the held-out episodes.
     :param candidates: what each seed's policy is estimated to earn by the part of the log that was trained on; empty
         where there is only one.
+
+    Raises:
+        UsageError: `min_return` is left out, and the log cannot stand in for it.
     """
     worth = estimator.of(policy)
     found = estimator.describe(worth, rules.confidence)
     required = found.log_estimate if rules.min_return is None else rules.min_return
+    if required is None:
+        raise UsageError(
+            "validation.min_return: a number; it is never known what those who acted in the log did next, so what "
+            "their actions are worth cannot be asked for in its place"
+        )
     rule: Rule = "off-policy"
     passed = found.lower_bound >= required
     own = ", what the log's own actions are worth," if rules.min_return is None else ""

@@ -67,11 +67,16 @@ def estimate(
     seed: int = 0,
 ) -> OffPolicy | None:
     """The discounted return of a policy from the states in which the logged episodes began. The same arguments give the
-    same numbers; None where the log has fewer than `MIN_JUDGING_EPISODES`."""
-    estimator = Estimator(log, observation_space, action_space, gamma=gamma, seed=seed)
-    if estimator.episodes < MIN_JUDGING_EPISODES:
+    same numbers; None where the log cannot tell."""
+    if not can_tell(log):
         return None
+    estimator = Estimator(log, observation_space, action_space, gamma=gamma, seed=seed)
     return estimator.describe(estimator.of(policy), confidence)
+
+
+def can_tell(log: Log) -> bool:
+    """Whether a log has `MIN_JUDGING_EPISODES`, and shows at least once what came next."""
+    return len(np.unique(log.episode)) >= MIN_JUDGING_EPISODES and bool(log.follows.any())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +101,7 @@ class Worth:
 
 
 class Estimator:
-    """Values policies on one log, all with the same features and the same resamples, so that they can be compared."""
+    """Values policies on one log (`can_tell`), all with the same features and resamples: they can be compared."""
 
     def __init__(
         self,
@@ -133,16 +138,20 @@ class Estimator:
         met, first = self.log.next_observations[self._used], self.log.observations[self._begins]
         return self._worth(self._used, _acts(policy, met, self._space), _acts(policy, first, self._space))
 
-    def of_the_log(self) -> Worth:
-        """What those who acted in the log would earn, going on as they did."""
+    def of_the_log(self) -> Worth | None:
+        """What those who acted in the log would earn, going on as they did; None where no action of theirs follows
+        another, nor an end."""
         log = self.log
         goes_on = np.append(log.episode[1:] == log.episode[:-1], False)
         used = self._used[(goes_on | log.terminated)[self._used]]
+        if not len(used):
+            return None
         then = np.where(goes_on[used], used + 1, used)  # after the end it does not matter
         return self._worth(used, log.actions[then], log.actions[self._begins])
 
     def describe(self, worth: Worth, confidence: float) -> OffPolicy:
         """What there is to know of a policy's estimate."""
+        own = self.of_the_log()
         return OffPolicy(
             method="fitted Q evaluation",
             gamma=self._gamma,
@@ -151,7 +160,7 @@ class Estimator:
             lower_bound=worth.lower_bound(confidence),
             confidence=confidence,
             log_return=float(self.log.outcomes(self._gamma)[self._begins].mean()),
-            log_estimate=self.of_the_log().estimate,
+            log_estimate=None if own is None else own.estimate,
             episodes=self.episodes,
             transitions=len(self._used),
         )

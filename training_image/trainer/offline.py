@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from training_image.trainer import logged
+from training_image.trainer.errors import UsageError
 from training_image.trainer.logged import Log
 
 UPDATES_PER_ROLLOUT = 100
@@ -178,6 +179,11 @@ class IQL(Offline):
         super().study(log)
         self._scale = 1 / max(float(log.outcomes(self.gamma).std()), 1e-8)
         self._rows = np.flatnonzero(log.follows)
+        if not len(self._rows):
+            raise UsageError(
+                "data: of no transition it is known what came next, since each is the last of an episode that was cut "
+                "short; log next_observation, or terminated where an episode ends"
+            )
 
     def _update(self, log: Log) -> dict[str, float]:
         policy = self.policy

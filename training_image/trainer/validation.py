@@ -200,6 +200,8 @@ def _by_log(
     def estimator(part: str) -> off_policy.Estimator:
         action_space = spaces.build(policy.document["action_space"])
         log = logged.read(storage.below(part).uri, space, action_space)
+        if not off_policy.can_tell(log):
+            raise UsageError(f"data: too few episodes are in {part}, or it is never known what came next")
         return off_policy.Estimator(log, space, action_space, gamma=gamma)
 
     means: dict[int, float] = {}

@@ -18,15 +18,30 @@ from contract.verdict import Verdict
 from tests.unit.training_image.helpers import ROOT, script, write_run
 from tests.unit.training_image.test_off_policy import HANDS, Acting, corridor
 from training_image import prepare_data, train_rl, validate_rl
-from training_image.trainer import archive, champion, environments, judging_by_log, logged, model
+from training_image.trainer import (
+    algorithms,
+    archive,
+    champion,
+    environments,
+    judging_by_log,
+    logged,
+    model,
+    off_policy,
+)
 from training_image.trainer import spaces as described_spaces
 from training_image.trainer.errors import UsageError
+from training_image.trainer.hyperparameters import resolve
 from training_image.trainer.off_policy import Estimator
+from training_image.trainer.offline import Offline
 from training_image.trainer.served import ServedPolicy
 from training_image.trainer.storage import LocalStorage
 
 ENVIRONMENT = {
     "observation_space": {"type": "Box", "shape": [4]},
+    "action_space": {"type": "Discrete", "n": 2},
+}
+SEEN_AND_DONE = {
+    "observation_space": {"type": "Discrete", "n": 5},
     "action_space": {"type": "Discrete", "n": 2},
 }
 SMALL = {"net_arch": [32], "batch_size": 128}
@@ -91,6 +106,7 @@ def test_the_log_decides_and_nothing_is_played(artifacts: Path) -> None:
     assert verdict.passed
     assert (verdict.rule, verdict.episodes, verdict.failure_rate) == ("off-policy", 0, None)
     assert (verdict.mean_return, verdict.lower_bound) == (found.estimate, found.lower_bound)
+    assert found.log_estimate is not None
     assert verdict.min_return == found.log_estimate < found.lower_bound < found.estimate
     assert found.log_return == pytest.approx(37.05, abs=0.01)
     assert found.log_estimate == pytest.approx(found.log_return, abs=8)
@@ -250,9 +266,37 @@ def test_what_the_log_itself_is_worth_does_not_depend_on_where_its_episodes_were
     cut = logged.Log(**{name: getattr(whole, name)[kept] for name in vars(whole)})
     places, ways = spaces.Discrete(5), spaces.Discrete(2)
     for log in (whole, cut):
-        found = Estimator(log, places, ways, gamma=0.9)
-        assert found.of_the_log().estimate == pytest.approx(exact, abs=0.02)
+        found = Estimator(log, places, ways, gamma=0.9).of_the_log()
+        assert found is not None
+        assert found.estimate == pytest.approx(exact, abs=0.02)
     assert cut.outcomes(0.9)[np.diff(cut.episode, prepend=-1) > 0].mean() < exact - 0.03
+
+
+def test_a_log_that_never_shows_what_was_done_next_is_no_measure_and_one_that_shows_nothing_next_no_lesson() -> None:
+    """Episodes of one step, each cut short after it."""
+    whole = corridor(200)
+    first = np.flatnonzero(np.diff(whole.episode, prepend=-1) > 0)
+    parts = {name: getattr(whole, name)[first] for name in vars(whole)}
+    told = logged.Log(**parts | {"terminated": np.zeros(len(first), bool)})
+    places, ways = spaces.Discrete(5), spaces.Discrete(2)
+    hand = Acting(lambda seen: np.ones(len(seen)))
+    estimator = Estimator(told, places, ways, gamma=0.9)
+    assert estimator.describe(estimator.of(hand), 0.95).log_estimate is None
+    given: dict[str, Any] = {"seed": 0, "onnx_observations": 0, "candidates": {}}
+    assert judging_by_log.judge(estimator, hand, rules=ValidationSection(min_return=-1), **given).passed
+    with pytest.raises(UsageError, match="min_return: a number"):
+        judging_by_log.judge(estimator, hand, rules=ValidationSection(), **given)
+    untold = logged.Log(**vars(told) | {"follows": np.zeros(len(first), bool)})
+    assert off_policy.estimate(hand, untold, places, ways, gamma=0.9, confidence=0.95) is None
+    built = algorithms.build(
+        "iql",
+        environments.make(EnvironmentSection.model_validate(SEEN_AND_DONE), 1),
+        resolve("iql", "log", {}),
+        0,
+    )
+    assert isinstance(built, Offline)
+    with pytest.raises(UsageError, match="of no transition it is known what came next"):
+        built.study(untold)
 
 
 def test_policies_are_compared_with_the_same_resamples() -> None:
