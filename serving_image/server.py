@@ -3,7 +3,8 @@
 The environment decides:
 - where to listen: SAGEMAKER_BIND_TO_PORT (8080), RLPIPE_BIND_HOST (0.0.0.0, as SageMaker needs it);
 - what to serve: SM_MODEL_DIR (/opt/ml/model) holds a policy, or a folder for each of several. With
-  SAGEMAKER_MULTI_MODEL=true they come later, by `POST /models`, from RLPIPE_MODELS_ROOT (/opt/ml/models);
+  SAGEMAKER_MULTI_MODEL=true they come later, by `POST /models`, from RLPIPE_MODELS_ROOT (/opt/ml/models). Where nobody
+  puts a folder there, RLPIPE_MODEL_URI names the archive of a policy in S3;
 - the metrics: RLPIPE_STAGE, RLPIPE_ENDPOINT, RLPIPE_METRICS_SECONDS (60).
 
 Nothing listens before the policy has answered as it did in validation, so a /ping that succeeds means that the right
@@ -12,9 +13,11 @@ policy serves.
 
 import asyncio
 import gc
+import re
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import environ
@@ -31,6 +34,7 @@ from serving_image.connection import Connections
 from serving_image.measuring import Measuring
 from serving_image.model_folder import ModelError
 from serving_image.models import Models, load_folder
+from serving_image.policy import ServedPolicy
 
 STOP_SECONDS = 25
 """SageMaker kills a container 30 seconds after SIGTERM; what has begun is finished before."""
@@ -49,6 +53,7 @@ class Settings:
     host: str
     port: int
     model_folder: Path
+    model_uri: str | None
     models_root: Path | None
     metrics_seconds: float
     dimensions: Mapping[str, str] = field(default_factory=dict)
@@ -69,11 +74,18 @@ class Settings:
         seconds = environment.get(SECONDS_VARIABLE, "60")
         if not (seconds.isascii() and seconds.isdigit() and int(seconds) >= 1):
             raise SettingError(f"{SECONDS_VARIABLE}: whole seconds, at least 1 (given: {seconds!r}).")
+        uri = environment.get("RLPIPE_MODEL_URI")
+        if uri is not None and (not re.fullmatch(r"s3://[^/?#]+/[^?#]+", uri) or several == "true"):
+            raise SettingError(
+                "RLPIPE_MODEL_URI: s3://bucket/key of one policy's archive, without SAGEMAKER_MULTI_MODEL "
+                f"(given: {uri!r})."
+            )
         names = {STAGE: environment.get(STAGE_VARIABLE, ""), ENDPOINT: environment.get(ENDPOINT_VARIABLE, "")}
         return cls(
             host=environment.get("RLPIPE_BIND_HOST", "0.0.0.0"),  # noqa: S104 - SageMaker calls from outside
             port=int(port),
             model_folder=Path(environment.get("SM_MODEL_DIR", "/opt/ml/model")),
+            model_uri=uri,
             models_root=Path(environment.get("RLPIPE_MODELS_ROOT", "/opt/ml/models")) if several == "true" else None,
             metrics_seconds=int(seconds),
             dimensions={name: value for name, value in names.items() if value},
@@ -86,7 +98,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.DONE))
     try:
         settings = Settings.from_environment(environ)
-        loaded = load_folder(settings.model_folder) if settings.models_root is None else {}
+        loaded = _load(settings)
     except SettingError as error:
         logs.error(f"Not serving. {error}")
         return ExitCode.USAGE
@@ -105,6 +117,23 @@ def main() -> int:
     gc.freeze()
     uvloop.run(serve(models, settings))
     return ExitCode.DONE
+
+
+def _load(settings: Settings) -> dict[str, tuple[ServedPolicy, int]]:
+    """The policies to begin with, as `load_folder` has them."""
+    if settings.models_root is not None:
+        return {}
+    if settings.model_uri is None:
+        return load_folder(settings.model_folder)
+    # Only here: TLS would cost every other container memory and time at its start.
+    from serving_image.fetching import fetch
+
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            fetch(settings.model_uri, Path(folder), environ)
+            return load_folder(Path(folder))
+    except OSError as error:
+        raise ModelError(f"{settings.model_uri} has no place to be extracted to: {error}.") from error
 
 
 async def serve(models: Models, settings: Settings) -> None:

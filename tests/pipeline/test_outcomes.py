@@ -1,11 +1,13 @@
 """Every row of the table of outcomes, reached by its cause, on the deployed stacks."""
 
+import json
 from pathlib import Path
 
 from contract.layout import RunLayout, champion_key
-from contract.outcomes import Outcome
+from contract.outcomes import ExitCode, Outcome
 from tests.pipeline.faults import DIES, LIES, broken_serving
 from tests.pipeline.laptop import QUICK, Laptop, until
+from tests.unit.serving_image.conftest import running, start_process
 
 
 def test_a_dropped_file_becomes_an_answering_policy(laptop: Laptop) -> None:
@@ -56,6 +58,35 @@ def test_a_target_of_none_deploys_nothing(laptop: Laptop) -> None:
     run_id = laptop.drop("undeployed", QUICK + "deploy: {target: none}")
     assert laptop.end_of(run_id)["status"] == "SUCCEEDED"
     assert laptop.sagemaker.list_endpoints(NameContains="undeployed")["Endpoints"] == []
+
+
+def test_a_policy_that_is_only_kept_is_served_elsewhere_by_a_role_that_may_read_it(
+    laptop: Laptop, tmp_path: Path
+) -> None:
+    layout = RunLayout(run_id=laptop.drop("elsewhere", QUICK + "deploy: {target: none}"))
+    assert laptop.end_of(layout.run_id)["status"] == "SUCCEEDED"
+    iam, name = laptop.client("iam"), "reads-a-model"
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    model = f"arn:aws:s3:::{laptop.artifacts_bucket}/{layout.model_archive}"
+    may = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": model}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"]
+    iam.put_role_policy(RoleName=name, PolicyName="model", PolicyDocument=json.dumps({"Statement": [may]}))
+    keys = laptop.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="task")["Credentials"]
+    container = {
+        "RLPIPE_MODEL_URI": f"s3://{laptop.artifacts_bucket}/{layout.model_archive}",
+        "AWS_ENDPOINT_URL": laptop.endpoint_url,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": keys["SessionToken"],
+    }
+    golden = laptop.json(layout.golden)
+    with running(tmp_path, **container) as server:
+        assert server.invoke({"observations": golden["observations"]}).document == {"actions": golden["actions"]}
+    iam.delete_role_policy(RoleName=name, PolicyName="model")
+    process = start_process(tmp_path, **container)
+    assert "S3 answers 403 AccessDenied" in process.communicate(timeout=60)[0]
+    assert process.returncode == ExitCode.FAILED
 
 
 def test_a_second_run_takes_over_the_endpoint(laptop: Laptop) -> None:
