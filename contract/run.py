@@ -286,8 +286,8 @@ class DriftSection(_Section):
 def _not_ecs(target: object) -> object:
     if target == "ecs":
         raise ValueError(
-            "sagemaker, sagemaker-serverless or none: there is no service on ECS yet; with none, the serving image runs "
-            "there by hand and fetches the policy (docs/serving.md)"
+            "sagemaker, sagemaker-serverless or none: there is no service on ECS yet; with none, the serving image can "
+            "be run there by hand, and fetches the policy itself (docs/serving.md)"
         )
     return target
 

@@ -1,7 +1,12 @@
-"""The serving container as SageMaker starts and asks it: /opt/ml/model, `serve`, port 8080, /ping, /invocations."""
+"""The serving container as SageMaker starts and asks it: /opt/ml/model, `serve`, port 8080, /ping, /invocations.
+
+And as one that nobody gives a folder."""
 
 import json
+import socket
 import tarfile
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +14,10 @@ import pytest
 
 from contract.layout import MODEL_ARCHIVE
 from contract.outcomes import ExitCode
+from tests.conformance.embedded import Instance
 from tests.image.building import Image
 from tests.image.conftest import Start, figure
-from tests.image.docker import NO_NETWORK, Container, mounted, until
+from tests.image.docker import HOST_NETWORK, NO_NETWORK, Container, mounted, until
 
 # In the container itself: it has no network but its own loopback.
 _ASK = """
@@ -85,3 +91,45 @@ def test_a_folder_without_a_model_is_not_served(serving: Image, start: Start, tm
     until(lambda: not container.state()["Running"], what="the container ends")
     assert container.state()["ExitCode"] == ExitCode.FAILED
     assert "Not serving." in container.log()
+
+
+@pytest.fixture
+def aws(tmp_path: Path) -> Iterator[Instance]:
+    instance = Instance(tmp_path / "aws")
+    yield instance
+    instance.stop()
+
+
+def test_without_a_folder_it_fetches_its_model(
+    serving: Image, model: Path, finished_run: Path, start: Start, aws: Instance
+) -> None:
+    """With nothing to write on but `/tmp`, and no key of anybody but its own."""
+    aws.s3.create_bucket(Bucket="models")
+    aws.s3.upload_file(str(finished_run / MODEL_ARCHIVE), "models", "runs/small/model.tar.gz")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    variables = {
+        "RLPIPE_MODEL_URI": "s3://models/runs/small/model.tar.gz",
+        "AWS_ENDPOINT_URL": aws.url,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "RLPIPE_BIND_HOST": "127.0.0.1",
+    }
+    options = (HOST_NETWORK, "--tmpfs=/tmp", *(f"--env={name}={value}" for name, value in variables.items()))
+    container = start(serving, options=options)
+    until(lambda: "Serving on" in container.log() or not container.state()["Running"], what="it serves")
+    golden = json.loads((model / "golden.json").read_text())
+    body = json.dumps({"observations": golden["observations"]}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert json.load(answer) == {"actions": golden["actions"]}
+    assert container.python("import os; print(os.listdir('/tmp'))").strip() == "[]"
+
+
+def test_the_image_has_authorities_to_trust(serving: Image, start: Start) -> None:
+    """For S3 by TLS; without any it would trust nobody."""
+    container = start(serving, "-c", "import signal; signal.pause()", options=(NO_NETWORK, "--entrypoint=python"))
+    known = container.python("import ssl; print(ssl.create_default_context().cert_store_stats()['x509_ca'])")
+    assert int(known) > 50

@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import ssl
+import subprocess
 import tarfile
 import threading
 import time
@@ -66,7 +68,7 @@ class Aws:
 
 
 @contextmanager
-def aws(*of_s3: tuple[int, bytes]) -> Iterator[Aws]:
+def aws(*of_s3: tuple[int, bytes], tls: ssl.SSLContext | None = None) -> Iterator[Aws]:
     answering = Aws()
     answering.answers = {
         "/v2/credentials": [(200, json.dumps(ROLE).encode())],
@@ -85,8 +87,10 @@ def aws(*of_s3: tuple[int, bytes]) -> Iterator[Aws]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        answering.address = f"http://127.0.0.1:{server.server_port}"
+        answering.address = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
         yield answering
         server.shutdown()
 
@@ -205,6 +209,23 @@ def test_who_hands_out_no_keys_is_named(tmp_path: Path) -> None:
         there.answers["/v2/credentials"] = [(404, b"no such role")]
         with pytest.raises(ModelError, match=r"/v2/credentials answers 404 and no keys of a role"):
             fetch(URI, tmp_path, there.environment)
+
+
+def test_an_s3_without_a_trusted_certificate_gets_no_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey ed25519 -nodes -days 1 -subj /CN=s3 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    (tmp_path / "from").mkdir()
+    with aws((200, archive(write_model(tmp_path / "from"))), tls=tls) as there:
+        keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret"}
+        with pytest.raises(ModelError, match="CERTIFICATE_VERIFY_FAILED"):
+            fetch(URI, tmp_path / "to", {**there.environment, **keys}, pause=lambda _: None)
+        assert there.asked == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        fetch(URI, tmp_path / "to", {**there.environment, **keys})
+        assert len(there.asked) == 1
 
 
 def test_the_keys_in_the_variables_come_first(tmp_path: Path) -> None:
