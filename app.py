@@ -29,7 +29,14 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
     runs = RunsStack(app, settings=settings)
     alerts = AlertsStack(app, settings=settings, function_code=code, run_table=runs.table)
     compute = ComputeStack(app, settings=settings, vpc=network.vpc, subnets=network.subnets)
-    serving = ServingStack(app, settings=settings, function_code=code, artifacts_bucket=storage.artifacts_bucket)
+    serving = ServingStack(
+        app,
+        settings=settings,
+        function_code=code,
+        artifacts_bucket=storage.artifacts_bucket,
+        vpc=network.vpc,
+        subnets=network.subnets,
+    )
     pipeline = PipelineStack(
         app,
         settings=settings,
@@ -41,6 +48,7 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         model_role=serving.model_role,
         model_package_group_name=serving.model_package_group_name,
         serving_image_uri=serving.image_uri,
+        services=serving.services,
         topic=alerts.topic,
         alert_function=alerts.alert_function,
         run_table=runs.table,
@@ -59,6 +67,7 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         job_queues=job_queues,
         alert_function=alerts.alert_function,
         endpoints_function=pipeline.endpoints_function,
+        ask_function=pipeline.ask_function,
     )
     EventsStack(
         app,

@@ -7,6 +7,9 @@ from cli.deployment import Deployment
 from cli.errors import CliError, error_code
 from contract.outcomes import ExitCode
 
+_UNKNOWN = ("ValidationError", "ValidationException")
+"""What SageMaker answers for an endpoint that it does not have."""
+
 
 def ask(deployment: Deployment, endpoint: str, observation: Any, **besides: Any) -> dict[str, Any]:
     """The endpoint's answer, with the `action` that its policy takes on an observation.
@@ -27,25 +30,35 @@ def ask(deployment: Deployment, endpoint: str, observation: Any, **besides: Any)
             Body=json.dumps({"observation": observation, **besides}),
         )
     except ClientError as error:
+        if error_code(error) in _UNKNOWN and _is_on_ecs(deployment, endpoint):
+            return _ask_service(deployment, endpoint, {"observation": observation, **besides})
         raise _refusal(deployment, endpoint, error) from error
     answer: dict[str, Any] = json.loads(response["Body"].read())
     return answer
+
+
+def _is_on_ecs(deployment: Deployment, endpoint: str) -> bool:
+    """Whether SageMaker does not know the endpoint because it is a service on ECS."""
+    status, policy = deployment.api.request("GET", f"/policies/{endpoint}")
+    return status == 200 and policy["target"] == "ecs" and policy["status"] != "Off"
+
+
+def _ask_service(deployment: Deployment, endpoint: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a service on ECS, through the HTTP API: its load balancer is inside the network."""
+    status, answer = deployment.api.request("POST", f"/services/{endpoint}/action", request)
+    if status == 200:
+        return answer
+    raise _refused(endpoint, status, json.dumps(answer))
 
 
 def _refusal(deployment: Deployment, endpoint: str, error: Exception) -> Exception:
     """What an endpoint's error means for the caller; the error itself where it means nothing special."""
     response: dict[str, Any] = getattr(error, "response", {})
     if error_code(error) == "ModelError":
-        status = int(response.get("OriginalStatusCode", 500))
-        said = _said(str(response.get("OriginalMessage", "")))
-        if 400 <= status < 500:
-            return CliError(
-                f"{endpoint} refused the observation: {said}",
-                next_step="send an observation of the environment that it was trained in",
-                exit_code=ExitCode.USAGE,
-            )
-        return CliError(f"{endpoint} failed with status {status}: {said}", next_step="look at the endpoint's log")
-    if error_code(error) in ("ValidationError", "ValidationException"):
+        return _refused(
+            endpoint, int(response.get("OriginalStatusCode", 500)), str(response.get("OriginalMessage", ""))
+        )
+    if error_code(error) in _UNKNOWN:
         known = [found["EndpointName"] for found in deployment.sagemaker.list_endpoints()["Endpoints"]]
         return CliError(
             f"{endpoint} does not answer: {response.get('Error', {}).get('Message', '')}".rstrip("."),
@@ -53,6 +66,18 @@ def _refusal(deployment: Deployment, endpoint: str, error: Exception) -> Excepti
             exit_code=ExitCode.USAGE,
         )
     return error
+
+
+def _refused(endpoint: str, status: int, message: str) -> CliError:
+    """What a container's own error means for the caller."""
+    said = _said(message)
+    if 400 <= status < 500:
+        return CliError(
+            f"{endpoint} refused the observation: {said}",
+            next_step="send an observation of the environment that it was trained in",
+            exit_code=ExitCode.USAGE,
+        )
+    return CliError(f"{endpoint} failed with status {status}: {said}", next_step="look at the endpoint's log")
 
 
 def _said(message: str) -> str:

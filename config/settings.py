@@ -187,8 +187,48 @@ class ScheduleSettings(_Section):
     )
 
 
+_FARGATE_MIB = {256: (512, 2048), 512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
+"""Least and most memory of a task, by its CPU units.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
+"""
+
+
+class EcsSettings(_Section):
+    """Services on ECS, for `deploy.target: ecs`: tasks of Fargate behind one internal load balancer."""
+
+    cpu: Literal[256, 512, 1024, 2048, 4096] = Field(
+        default=256, description="CPU units of a task, 1024 a vCPU. The server uses one vCPU at most."
+    )
+    memory_mib: int = Field(default=512, description="Memory of a task, in MiB.")
+    tasks: int = Field(default=1, ge=1, le=100, description="Tasks of a service.")
+    max_tasks: int | None = Field(
+        default=None, ge=1, le=100, description="Most tasks of a service; left out, `tasks` and no more."
+    )
+    cpu_percent: int = Field(
+        default=60, ge=10, le=90, description="CPU of the tasks, in percent, above which another one is started."
+    )
+    vcpu_hour: float = Field(default=0.04048, ge=0, description="USD of a vCPU an hour.")
+    gb_hour: float = Field(default=0.004445, ge=0, description="USD of a GB of memory an hour.")
+    balancer_hour: float = Field(default=0.0225, ge=0, description="USD of the load balancer an hour.")
+
+    @property
+    def task_hour(self) -> float:
+        """USD of a task an hour."""
+        return round(self.cpu / 1024 * self.vcpu_hour + self.memory_mib / 1024 * self.gb_hour, 6)
+
+    @model_validator(mode="after")
+    def _size(self) -> Self:
+        least, most = _FARGATE_MIB[self.cpu]
+        if not least <= self.memory_mib <= most:
+            raise ValueError(f"memory_mib: {least} to {most} with cpu {self.cpu}, it is {self.memory_mib}")
+        if self.max_tasks is not None and self.max_tasks < self.tasks:
+            raise ValueError(f"max_tasks: at least the {self.tasks} of tasks, it is {self.max_tasks}")
+        return self
+
+
 class ServingSettings(_Section):
-    """SageMaker endpoints. They are created by the pipeline, one a policy."""
+    """Endpoints. They are created by the pipeline, one a policy."""
 
     instance_type: str = Field(
         pattern=r"^ml\.[a-z0-9]+\.[a-z0-9]+$", description="Instance type of an endpoint, such as `ml.t2.medium`."
@@ -212,6 +252,11 @@ class ServingSettings(_Section):
         default=30_000, ge=1, description="Requests a minute of one instance, above which another one is started."
     )
     serverless: ServerlessSettings = Field(default_factory=ServerlessSettings)
+    ecs: EcsSettings | None = Field(
+        default=None,
+        description="A cluster and an internal load balancer for `deploy.target: ecs`; left out, there are none. The "
+        "load balancer costs $16 a month, whether anybody calls or not.",
+    )
     schedule: ScheduleSettings | None = Field(
         default=None, description="When endpoints are switched off and on; left out, never."
     )

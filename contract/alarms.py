@@ -175,7 +175,8 @@ OF_ENDPOINTS: tuple[Alarm, ...] = (
         title="requests to a policy fail",
         meaning="More requests to the endpoint fail than the run file's `deploy.max_error_percent` allows.",
         why="Whoever asks the policy gets no action. An update that is under way goes back by itself.",
-        advice="Read the endpoint's log; put the policy before it back if the new one is the cause.",
+        advice="Read the endpoint's log (of one on ECS it is in the log group of the serving stack); put the policy "
+        "before it back if the new one is the cause.",
         commands=("rlpipe endpoints list", "aws logs tail /aws/sagemaker/Endpoints/{endpoint}"),
     ),
     Alarm(
@@ -183,7 +184,8 @@ OF_ENDPOINTS: tuple[Alarm, ...] = (
         title="a policy answers slowly",
         meaning="One request in ten takes longer than the run file's `deploy.max_latency_ms`.",
         why="Whoever asks the policy waits. An update that is under way goes back by itself.",
-        advice="More instances (`serving.instances`) or a larger type; or a smaller network.",
+        advice="More instances (`serving.instances`) or a larger type, on ECS more tasks (`serving.ecs`); or a smaller "
+        "network.",
         commands=("rlpipe endpoints list", "aws logs tail /aws/sagemaker/Endpoints/{endpoint}"),
     ),
     Alarm(

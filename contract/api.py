@@ -235,6 +235,16 @@ ROUTES: tuple[Route, ...] = (
         checked={"type": "object", "anyOf": [{"required": ["observation"]}, {"required": ["observations"]}]},
         answers={200: Action, 400: NoAction, 502: NoAction},
     ),
+    Route(
+        name="askService",
+        method="POST",
+        path="/services/{endpoint}/action",
+        summary="The same of an endpoint on ECS, in a stage that has some; through a function in its network.",
+        body=Observation,
+        body_required=True,
+        checked={"type": "object", "anyOf": [{"required": ["observation"]}, {"required": ["observations"]}]},
+        answers={200: Action, 400: NoAction, 502: NoAction},
+    ),
 )
 
 

@@ -18,6 +18,8 @@ CAPTURED = "captured"
 """Folder of the requests and answers that SageMaker captures, by endpoint, variant and hour."""
 REHEARSAL = "rehearsal-"
 """How the names of endpoints begin that are there for a deployment only."""
+ENDPOINT_HEADER = "X-Rlpipe-Endpoint"
+"""Of a request to the load balancer: which service on ECS it is for."""
 ORPHANS_FILE = "orphans.json"
 """What the sweeper found last."""
 _DIGEST = 12

@@ -18,6 +18,9 @@ Besides, a request may or must have
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+MODEL_URI_VARIABLE = "RLPIPE_MODEL_URI"
+"""Tells a container where in S3 the archive is that it serves."""
+
 POLICY_GRAPH = "policy.onnx"
 POLICY_DOCUMENT = "policy.json"
 GOLDEN_DOCUMENT = "golden.json"

@@ -11,7 +11,16 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
 from contract.algorithms import ALGORITHMS, algorithms_for
 from contract.catalogue import Catalogue, Environment, load_catalogue
@@ -283,22 +292,14 @@ class DriftSection(_Section):
     )
 
 
-def _not_ecs(target: object) -> object:
-    if target == "ecs":
-        raise ValueError(
-            "sagemaker, sagemaker-serverless or none: there is no service on ECS yet; with none, the serving image can "
-            "be run there by hand, and fetches the policy itself (docs/serving.md)"
-        )
-    return target
-
-
 class DeploySection(_Section):
     """Where a policy that passed goes."""
 
-    target: Annotated[Literal["sagemaker", "sagemaker-serverless", "none"], BeforeValidator(_not_ecs)] = Field(
+    target: Literal["sagemaker", "sagemaker-serverless", "ecs", "none"] = Field(
         default="sagemaker",
         description="`sagemaker` serves it at a real-time endpoint; `sagemaker-serverless` at one that costs nothing "
-        "while nobody calls, and takes seconds to answer the first who does; `none` only keeps it.",
+        "while nobody calls, and takes seconds to answer the first who does; `ecs` by tasks of Fargate behind the "
+        "stage's load balancer (`serving.ecs` in its settings); `none` only keeps it.",
     )
     endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN, max_length=MAX_NAME)] | None = Field(
         default=None, description="Name of the endpoint, created or updated; left out, the experiment's name."
@@ -338,6 +339,15 @@ class DeploySection(_Section):
     max_latency_ms: Annotated[float, Field(gt=0, le=60_000)] = Field(
         default=250, description="Milliseconds that nine of ten requests may take in the container."
     )
+
+    @model_validator(mode="after")
+    def _captured_by_sagemaker(self) -> Self:
+        for name in ("shadow", "drift"):
+            if self.target == "ecs" and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name}: not with the target ecs, since SageMaker captures the requests that it needs"
+                )
+        return self
 
 
 class RunSpecification(_Section):

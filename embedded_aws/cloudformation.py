@@ -29,7 +29,12 @@ def register(settings: Settings, batch: Batch, sagemaker: SageMaker) -> None:
         "delete": lambda name, _: hooks.ec2_nat_gateways().pop(name, None),
     }
     # Jobs are processes of this machine, and nobody else can call: there is nothing to log and nobody to keep out.
-    for without_effect in ("AWS::EC2::FlowLog", "AWS::WAFv2::WebACLAssociation"):
+    for without_effect in (
+        "AWS::EC2::FlowLog",
+        "AWS::EC2::SecurityGroupEgress",
+        "AWS::EC2::SecurityGroupIngress",
+        "AWS::WAFv2::WebACLAssociation",
+    ):
         handlers[without_effect] = {
             "create": lambda logical_id, properties, stack: (f"{logical_id}-{secrets.token_hex(8)}", {}),
             "update": lambda name, old, new, stack: (name, {}),

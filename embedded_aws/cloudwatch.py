@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from embedded_aws import delivery, hooks, permissions
+from embedded_aws import delivery, hooks, metric_math, permissions
 from embedded_aws.metrics_insights import Query, parse
 from embedded_aws.settings import ACCOUNT, REGION
 
@@ -54,6 +54,8 @@ def evaluate(alarm: _Alarm) -> None:
             query = parse(expressions[0]) if len(expressions) == len(alarm["Metrics"]) == 1 else None
             if query is not None:
                 _evaluate_query(alarm, query)
+            elif metric_math.is_known(alarm["Metrics"]):
+                _enter(alarm, _state_of(alarm, _calculated(alarm)))
         elif alarm.get("Namespace"):
             _enter(alarm, _state_of(alarm, _values(alarm, _points_of(alarm), _statistic(alarm))))
 
@@ -144,6 +146,20 @@ def alarm_state(name: str) -> str | None:
     """What a metric alarm's state is; None when there is no such alarm."""
     alarm = hooks.private(_MODULE, "_alarms").get(name)
     return None if alarm is None else str(alarm["StateValue"])
+
+
+def _calculated(alarm: _Alarm) -> list[float | None]:
+    """What an expression over metrics gives in each of the last periods, newest first."""
+    periods = range(alarm.get("EvaluationPeriods", 1))
+    values: dict[str, list[float | None]] = {}
+    for query in alarm["Metrics"]:
+        if stat := query.get("MetricStat"):
+            watched = {**stat["Metric"], "Period": stat["Period"], "EvaluationPeriods": len(periods)}
+            values[query["Id"]] = _values(watched, _points_of(watched), stat["Stat"])
+    [expression] = [query["Expression"] for query in alarm["Metrics"] if query.get("Expression")]
+    return [
+        metric_math.calculate(expression, {name: found[number] for name, found in values.items()}) for number in periods
+    ]
 
 
 def _statistic(alarm: _Alarm) -> str:

@@ -51,6 +51,15 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "release_worker",
     ),
     "core.responses": ("_service_model", "json_response"),
+    "services.alb": (
+        "_action_xml",
+        "_execute_action",
+        "_forward_to_tg",
+        "_p",
+        "_parse_actions",
+        "_rules",
+        "_targets",
+    ),
     "services.apigateway_v1": (
         "_invoke_lambda_custom_v1",
         "_invoke_lambda_proxy_v1",
@@ -249,6 +258,18 @@ def keep_state_of(service: str, get: Callable[[], Any], put: Callable[[Any], Non
     module = importlib.import_module(f"ministack.services.{service}")
     module.__dict__.update(get_state=get, load_persisted_state=put)
     private("app", "_state_map")[service] = service
+
+
+def keep_state_beside(service: str, get: Callable[[], Any], put: Callable[[Any], None]) -> None:
+    """The same of a service that is ours in part and ministack's in part."""
+    module = importlib.import_module(f"ministack.services.{service}")
+    get_other, put_other = module.get_state, module.load_persisted_state
+
+    def put_both(state: dict[str, Any]) -> None:
+        put_other(state["others"])
+        put(state["ours"])
+
+    keep_state_of(service, lambda: {"others": get_other(), "ours": get()}, put_both)
 
 
 def states_of_services() -> dict[str, Callable[[], Any]]:

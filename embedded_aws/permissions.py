@@ -165,7 +165,7 @@ def _name_resources() -> None:
 
     def extract_resource_arn(service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> str:
         operation, request = _request_in(service, path, headers, body)
-        if service == "monitoring" and not request and rest:
+        if service in ("monitoring", "elasticloadbalancing") and not request and rest:
             request = {key: value[0] if isinstance(value, list) else value for key, value in rest[0].items()}
         named = resources.named(service, operation, request)
         resource = named[0] if named else str(extract(service, method, path, headers, body, *rest))

@@ -26,7 +26,7 @@ _UNDER_A_GROUP = ("CreateModelPackage", "ListModelPackages")
 """What names a group and is about the packages in it."""
 
 
-WITH_JSON = ("batch", "sagemaker", "logs", "states", "ecr", "monitoring")
+WITH_JSON = ("batch", "sagemaker", "logs", "states", "ecr", "monitoring", "ecs")
 """Services, as ministack calls them, whose requests are looked into here."""
 
 
@@ -46,6 +46,10 @@ def named(service: str, operation: str, request: dict[str, Any]) -> list[str]:
         return sagemaker(operation, request)
     if service == "ecr":
         return ecr(request)
+    if service == "ecs":
+        return ecs(operation, request)
+    if service == "elasticloadbalancing":
+        return load_balancing(request)
     if service == "logs" and not operation.endswith("Resource"):
         return logs(request)
     if service == "states" and operation.startswith("SendTask"):
@@ -71,6 +75,19 @@ def needs(
             yield Need("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"})
         if request.get("Tags") and operation != "AddTags":
             yield Need("sagemaker:AddTags", resource)
+    if service == "ecs" and operation == "RegisterTaskDefinition":
+        for role in (request.get("executionRoleArn"), request.get("taskRoleArn")):
+            if role:
+                yield Need("iam:PassRole", role, {"iam:PassedToService": "ecs-tasks.amazonaws.com"})
+    if service == "ecs" and operation == "CreateService":
+        for balancer in request.get("loadBalancers", []):
+            role = (balancer.get("advancedConfiguration") or {}).get("roleArn")
+            if role:
+                yield Need("iam:PassRole", role, {"iam:PassedToService": "ecs.amazonaws.com"})
+        if request.get("tags"):
+            yield Need("ecs:TagResource", resource)
+    if service == "elasticloadbalancing" and "Tags.member.1.Key" in request:
+        yield Need("elasticloadbalancing:AddTags", resource)
     if service == "monitoring" and operation == "PutMetricAlarm" and request.get("Tags"):
         yield Need("cloudwatch:TagResource", resource)
     if service == "s3" and method in ("PUT", "POST") and headers.get("x-amz-tagging"):
@@ -114,6 +131,27 @@ def sagemaker(operation: str, request: dict[str, Any]) -> list[str]:
         # A name is case-insensitive, and an ARN has it in lower case.
         found.append(value if value.startswith("arn:") else arn("sagemaker", f"{kind}/{value}"))
     return found or EVERYTHING
+
+
+def ecs(operation: str, request: dict[str, Any]) -> list[str]:
+    """The services, deployments, revisions or task definitions of a call of ECS."""
+    if operation == "RegisterTaskDefinition":
+        return [arn("ecs", f"task-definition/{request['family']}:*")]
+    if named := request.get("serviceDeploymentArns") or request.get("serviceRevisionArns"):
+        return list(named)
+    services = [*request.get("services", []), request.get("service") or request.get("serviceName")]
+    cluster = str(request.get("cluster", "default")).rpartition("/")[2]
+    return [arn("ecs", f"service/{cluster}/{name.rpartition('/')[2]}") for name in services if name] or EVERYTHING
+
+
+def load_balancing(request: dict[str, Any]) -> list[str]:
+    """The resources of a call of Elastic Load Balancing that is not a look at all of them."""
+    if request.get("Action") == "CreateTargetGroup":
+        return [arn("elasticloadbalancing", f"targetgroup/{request['Name']}/*")]
+    for member in ("RuleArn", "ListenerArn", "TargetGroupArn"):
+        if request.get(member):
+            return [str(request[member])]
+    return []
 
 
 def logs(request: dict[str, Any]) -> list[str]:

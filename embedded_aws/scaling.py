@@ -1,4 +1,6 @@
-"""Application Auto Scaling for endpoint variants: targets and policies are kept; nothing here ever needs to grow.
+"""Application Auto Scaling for endpoint variants and services on ECS.
+
+Targets and policies are kept; nothing here ever needs to grow.
 
 https://docs.aws.amazon.com/autoscaling/application/APIReference/Welcome.html
 """
@@ -14,6 +16,7 @@ from embedded_aws.settings import REGION, arn
 _ERROR = "ObjectNotFoundException"
 _Response = tuple[int, dict[str, str], bytes]
 _DescribeEndpoint = Callable[[str], dict[str, Any] | None]
+_DescribeService = Callable[[str, str], dict[str, Any] | None]
 
 
 class ScalingError(Exception):
@@ -28,10 +31,12 @@ class Scaling:
     """The API: `call("RegisterScalableTarget", {...})`.
 
     :param describe_endpoint: an endpoint as SageMaker describes it; None when there is none of that name.
+    :param describe_service: the same of a service on ECS, by its cluster and its name.
     """
 
-    def __init__(self, describe_endpoint: _DescribeEndpoint) -> None:
+    def __init__(self, describe_endpoint: _DescribeEndpoint, describe_service: _DescribeService) -> None:
         self._describe_endpoint = describe_endpoint
+        self._describe_service = describe_service
         self._targets: dict[str, dict[str, Any]] = {}
         self._policies: dict[tuple[str, str], dict[str, Any]] = {}
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -51,10 +56,15 @@ class Scaling:
 
     def _register(self, request: dict[str, Any]) -> dict[str, Any]:
         resource = request["ResourceId"]
-        kind, endpoint, _, variant = [*resource.split("/"), "", "", ""][:4]
-        found = self._describe_endpoint(endpoint) if kind == "endpoint" else None
-        if found is None or variant not in [item["VariantName"] for item in found.get("ProductionVariants", [])]:
-            raise ScalingError(f"Could not find endpoint variant {resource}")
+        if request["ServiceNamespace"] == "ecs":
+            _, cluster, name = resource.split("/")
+            if self._describe_service(cluster, name) is None:
+                raise ScalingError(f"ECS service doesn't exist: {resource}")
+        else:
+            kind, endpoint, _, variant = [*resource.split("/"), "", "", ""][:4]
+            found = self._describe_endpoint(endpoint) if kind == "endpoint" else None
+            if found is None or variant not in [item["VariantName"] for item in found.get("ProductionVariants", [])]:
+                raise ScalingError(f"Could not find endpoint variant {resource}")
         if request["MinCapacity"] > request["MaxCapacity"]:
             raise ScalingError("Minimum capacity cannot be greater than maximum capacity")
         self._targets[resource] = {**request, "CreationTime": time.time()}
@@ -69,15 +79,17 @@ class Scaling:
         return {}
 
     def _describe_targets(self, request: dict[str, Any]) -> dict[str, Any]:
-        wanted = request.get("ResourceIds")
-        return {"ScalableTargets": [it for it in self._targets.values() if not wanted or it["ResourceId"] in wanted]}
+        wanted, space = request.get("ResourceIds"), request["ServiceNamespace"]
+        found = [it for it in self._targets.values() if it["ServiceNamespace"] == space]
+        return {"ScalableTargets": [it for it in found if not wanted or it["ResourceId"] in wanted]}
 
     def _put_policy(self, request: dict[str, Any]) -> dict[str, Any]:
         resource, name = request["ResourceId"], request["PolicyName"]
         if resource not in self._targets:
             raise ScalingError(f"No scalable target registered for resource ID: {resource}", _ERROR)
+        space = request["ServiceNamespace"]
         policy_arn = (
-            f"arn:aws:autoscaling:{REGION}:000000000000:scalingPolicy:resource/sagemaker/{resource}:policyName/{name}"
+            f"arn:aws:autoscaling:{REGION}:000000000000:scalingPolicy:resource/{space}/{resource}:policyName/{name}"
         )
         self._policies[resource, name] = {**request, "PolicyARN": policy_arn, "CreationTime": time.time()}
         return {"PolicyARN": policy_arn, "Alarms": []}

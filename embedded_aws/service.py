@@ -12,10 +12,12 @@ from typing import Any
 from embedded_aws import (
     admission,
     apigateway,
+    balancing,
     callbacks,
     cloudformation,
     cloudwatch,
     delivery,
+    ecs,
     embedded_metrics,
     hooks,
     keeping,
@@ -77,7 +79,9 @@ def install(settings: Settings, groups: Groups) -> Keeper | None:
     models = SageMaker(settings, groups, logs)
     hooks.replace_batch(lambda operation, request: _batch_response(batch, operation, request), batch.operations)
     sagemaker.register(models)
-    scaling.register(Scaling(models.endpoint))
+    services = ecs.Ecs(settings, groups, logs)
+    ecs.register(services)
+    scaling.register(Scaling(models.endpoint, services.service))
     keeper = Keeper(settings.state_dir / keeping.FOLDER) if settings.keep else None
     StepFunctions(settings, batch, keeper.keep_ended if keeper else None).install()
     permissions.install(settings)
@@ -88,6 +92,7 @@ def install(settings: Settings, groups: Groups) -> Keeper | None:
     delivery.install(settings)
     apigateway.install(models.invoke)
     cloudformation.register(settings, batch, models)
+    balancing.install(settings.port)
     engine = settings.engine
     hooks.know_images(engine.has_tag if engine else lambda tag: is_asset(tag, settings.assemblies))
     hooks.report_lambda_errors_as_aws_does()
@@ -97,17 +102,19 @@ def install(settings: Settings, groups: Groups) -> Keeper | None:
     if keeper:
         hooks.keep_state_of("batch", batch.kept, batch.restore)
         hooks.keep_state_of("sagemaker", models.kept, models.restore)
+        hooks.keep_state_beside("ecs", services.kept, services.restore)
         keeper.install()
-        threading.Thread(target=_go_on, args=(settings, keeper, models), name="go-on", daemon=True).start()
+        threading.Thread(target=_go_on, args=(settings, keeper, models, services), name="go-on", daemon=True).start()
     threading.Thread(target=_warm_up, args=(settings,), name="warm-up", daemon=True).start()
     return keeper
 
 
-def _go_on(settings: Settings, keeper: Keeper, models: SageMaker) -> None:
+def _go_on(settings: Settings, keeper: Keeper, models: SageMaker, services: ecs.Ecs) -> None:
     """Once this instance answers: endpoints serve again, and whoever watches executions learns which have ended."""
     while not _answers(settings.port):
         time.sleep(0.02)
     models.revive()
+    services.revive()
     for execution in keeper.interrupted:
         hooks.tell_of_execution(execution)
     keeper.start()

@@ -76,12 +76,7 @@ class Server:
     def start(self, create_log_stream: Callable[[str, str], None]) -> None:
         """Unpack the model, start the process and wait until it answers /ping. Raises ServingError when it does not."""
         try:
-            permissions.check_pull(self._role, self._container["Image"])
-            for action in ("logs:CreateLogGroup", "logs:DescribeLogStreams"):
-                permissions.check(self._role, action, resources.logs({"logGroupName": self._log_group}))
-            permissions.check_log(self._role, self._log_group, self.log_stream)
-            create_log_stream(self._log_group, self.log_stream)
-            _unpack_model(self._settings.endpoint_url, self._role, self._container.get("ModelDataUrl"), self._folder)
+            self._prepare(create_log_stream)
             self._launch()
         except ServingError:
             self.stop()
@@ -90,6 +85,20 @@ class Server:
             self.stop()
             raise ServingError(f"{type(error).__name__}: {error}") from error
         threading.Thread(target=self._keep_alive, name=f"serving-{self._port}", daemon=True).start()
+
+    def _prepare(self, create_log_stream: Callable[[str, str], None]) -> None:
+        """All that is done for a container before it starts, in the name of its role."""
+        permissions.check_pull(self._role, self._container["Image"])
+        for action in ("logs:CreateLogGroup", "logs:DescribeLogStreams"):
+            permissions.check(self._role, action, resources.logs({"logGroupName": self._log_group}))
+        permissions.check_log(self._role, self._log_group, self.log_stream)
+        create_log_stream(self._log_group, self.log_stream)
+        _unpack_model(self._settings.endpoint_url, self._role, self._container.get("ModelDataUrl"), self._folder)
+
+    @property
+    def port(self) -> int:
+        """Where it listens on this machine."""
+        return self._port
 
     def stop(self) -> None:
         """Stop the process and remove its model folder; returns at once."""

@@ -28,6 +28,7 @@ import uvloop
 
 from contract.metrics import ENDPOINT, ENDPOINT_VARIABLE, SECONDS_VARIABLE, STAGE, STAGE_VARIABLE
 from contract.outcomes import ExitCode
+from contract.policy import MODEL_URI_VARIABLE
 from serving_image import logs
 from serving_image.application import Application
 from serving_image.connection import Connections
@@ -74,10 +75,10 @@ class Settings:
         seconds = environment.get(SECONDS_VARIABLE, "60")
         if not (seconds.isascii() and seconds.isdigit() and int(seconds) >= 1):
             raise SettingError(f"{SECONDS_VARIABLE}: whole seconds, at least 1 (given: {seconds!r}).")
-        uri = environment.get("RLPIPE_MODEL_URI")
+        uri = environment.get(MODEL_URI_VARIABLE)
         if uri is not None and (not re.fullmatch(r"s3://[^/?#]+/[^?#]+", uri) or several == "true"):
             raise SettingError(
-                "RLPIPE_MODEL_URI: s3://bucket/key of one policy's archive, without SAGEMAKER_MULTI_MODEL "
+                f"{MODEL_URI_VARIABLE}: s3://bucket/key of one policy's archive, without SAGEMAKER_MULTI_MODEL "
                 f"(given: {uri!r})."
             )
         names = {STAGE: environment.get(STAGE_VARIABLE, ""), ENDPOINT: environment.get(ENDPOINT_VARIABLE, "")}

@@ -45,6 +45,7 @@ class ApiStack(RoomStack):
         job_queues: list[batch.IJobQueue],
         alert_function: lambda_.IFunction,
         endpoints_function: lambda_.IFunction,
+        ask_function: lambda_.IFunction | None,
     ) -> None:
         super().__init__(scope, "api", settings=settings, description="The HTTP API and the function behind it.")
         self._settings = settings
@@ -86,7 +87,7 @@ class ApiStack(RoomStack):
             self._function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
         Alarms(self, settings=settings, action=alert_function).of_dead_letters("Control", dead)
         self._listen_to_jobs(job_queues, dead)
-        api = self._api(endpoints_function)
+        api = self._api(endpoints_function, ask_function)
         if settings.api.auth == "api_key":
             self._add_key(api)
         if settings.api.firewall:
@@ -114,7 +115,7 @@ class ApiStack(RoomStack):
             ],
         )
 
-    def _api(self, endpoints_function: lambda_.IFunction) -> apigateway.RestApi:
+    def _api(self, endpoints_function: lambda_.IFunction, ask_function: lambda_.IFunction | None) -> apigateway.RestApi:
         settings = self._settings.api
         by_key = settings.auth == "api_key"
         api = apigateway.RestApi(
@@ -176,6 +177,9 @@ class ApiStack(RoomStack):
         for route in ROUTES:
             if route.name == "chooseAction":
                 self._add(api, route, self._endpoint_integration(), statuses=["200", "400", "502"])
+            elif route.name == "askService":
+                if ask_function:
+                    self._add(api, route, apigateway.LambdaIntegration(ask_function, allow_test_invoke=False))
             elif route.path.startswith("/policies"):
                 self._add(api, route, policies)
             else:

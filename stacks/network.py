@@ -6,10 +6,9 @@ from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from config.settings import Settings
-from stacks.constructs.base import RoomStack, log_group
+from stacks.constructs.base import ADDRESSES, RoomStack, log_group
 
 JOBS_SUBNETS = "jobs"
-_ADDRESSES = "10.40.0.0/16"
 
 _SUBNETS = {
     "public": ec2.SubnetType.PUBLIC,
@@ -41,7 +40,7 @@ class NetworkStack(RoomStack):
         vpc = ec2.Vpc(
             self,
             "Vpc",
-            ip_addresses=ec2.IpAddresses.cidr(_ADDRESSES),
+            ip_addresses=ec2.IpAddresses.cidr(ADDRESSES),
             max_azs=settings.network.availability_zones,
             nat_gateways=settings.network.nat_gateways if nat else 0,
             subnet_configuration=[gateways, jobs] if nat else [jobs],
@@ -65,7 +64,7 @@ class NetworkStack(RoomStack):
         group = ec2.SecurityGroup(
             self, "Endpoints", vpc=vpc, description="HTTPS from the network itself.", allow_all_outbound=False
         )
-        group.add_ingress_rule(ec2.Peer.ipv4(_ADDRESSES), ec2.Port.tcp(443), "Instances of training jobs")
+        group.add_ingress_rule(ec2.Peer.ipv4(ADDRESSES), ec2.Port.tcp(443), "Instances of training jobs")
         for name, service in _NEEDED_BY_INSTANCES.items():
             vpc.add_interface_endpoint(
                 name,

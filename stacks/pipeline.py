@@ -10,6 +10,7 @@ from pathlib import Path
 import aws_cdk as cdk
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -23,12 +24,13 @@ from contract.layout import ERROR_SUFFIX, GOLDEN, RUN_FILE, VERDICT
 from contract.metrics import STAGE_VARIABLE
 from stacks.constructs.alarms import Alarms
 from stacks.constructs.assets import ROOT
-from stacks.constructs.base import RoomStack, dead_letters, log_group
+from stacks.constructs.base import ADDRESSES, RoomStack, dead_letters, log_group
 from stacks.constructs.endpoints import Endpoints, serving_prices
-from stacks.constructs.function import Function
+from stacks.constructs.function import Function, Inside
 from stacks.constructs.jobs import Jobs
 from stacks.constructs.kubernetes import with_pod_overrides
 from stacks.constructs.pool import Pool
+from stacks.constructs.services import Services
 
 DEFINITION = ROOT / "statemachine" / "pipeline.asl.json"
 
@@ -49,6 +51,7 @@ class PipelineStack(RoomStack):
         model_role: iam.IRole,
         model_package_group_name: str,
         serving_image_uri: str,
+        services: Services | None,
         topic: sns.ITopic,
         alert_function: lambda_.IFunction,
         run_table: dynamodb.ITable,
@@ -57,6 +60,7 @@ class PipelineStack(RoomStack):
         self._settings, self._code = settings, function_code
         self._input, self._artifacts, self._runs = input_bucket, artifacts_bucket, run_table
         jobs = Jobs(self, "Jobs", settings=settings, artifacts_bucket=artifacts_bucket, input_bucket=input_bucket)
+        self.ask_function = self._ask(services) if services else None
         prepare, smoke_test = self._prepare(), self._smoke_test()
         alarms = Alarms(self, settings=settings, action=alert_function)
         finish = self._finish(jobs, topic, alarms)
@@ -69,6 +73,7 @@ class PipelineStack(RoomStack):
             artifacts_bucket=artifacts_bucket,
             run_table=run_table,
             model_role=model_role,
+            services=services,
             alarms=alarms,
             alert_function=alert_function,
         )
@@ -162,12 +167,34 @@ class PipelineStack(RoomStack):
             name="smoke_test",
             code=self._code,
             settings=self._settings,
-            environment={"ARTIFACTS_BUCKET": self._artifacts.bucket_name},
+            environment={
+                "ARTIFACTS_BUCKET": self._artifacts.bucket_name,
+                "ASK_FUNCTION": self.ask_function.function_name if self.ask_function else "",
+            },
             timeout=60,
         )
         _allow(function, ["s3:GetObject"], self._artifacts.arn_for_objects(f"runs/*/{GOLDEN}"))
         _allow(function, ["sagemaker:InvokeEndpoint"], self._sagemaker_arn("endpoint", "*"))
+        if self.ask_function:
+            _allow(function, ["lambda:InvokeFunction"], self.ask_function.function_arn)
         return function
+
+    def _ask(self, services: Services) -> lambda_.IFunction:
+        """The one function in the network, where the load balancer of the services on ECS answers."""
+        group = ec2.SecurityGroup(
+            self, "AskGroup", vpc=services.vpc, description="Asks the load balancer.", allow_all_outbound=False
+        )
+        group.add_egress_rule(ec2.Peer.ipv4(ADDRESSES), ec2.Port.tcp(80), "The load balancer")
+        return Function(
+            self,
+            "Ask",
+            name="ask",
+            code=self._code,
+            settings=self._settings,
+            environment={"LOAD_BALANCER_URL": services.url},
+            timeout=20,
+            inside=Inside(vpc=services.vpc, subnets=services.subnets, group=group),
+        )
 
     def _finish(self, jobs: Jobs, topic: sns.ITopic, alarms: Alarms) -> Function:
         letters = dead_letters(self, "FinishDeadLetters")

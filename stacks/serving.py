@@ -4,6 +4,7 @@ stack would set it back to its template's model at each deployment."""
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
@@ -13,6 +14,7 @@ from config.settings import Settings
 from contract.layout import CAPTURED, MODEL_ARCHIVE
 from stacks.constructs.base import RoomStack, removal_policy
 from stacks.constructs.image import image
+from stacks.constructs.services import Services
 from stacks.constructs.teardown import Teardown
 
 
@@ -20,7 +22,14 @@ class ServingStack(RoomStack):
     """The serving image, the role its containers run as and the group that records every accepted policy."""
 
     def __init__(
-        self, scope: Construct, *, settings: Settings, function_code: Path, artifacts_bucket: s3.IBucket
+        self,
+        scope: Construct,
+        *,
+        settings: Settings,
+        function_code: Path,
+        artifacts_bucket: s3.IBucket,
+        vpc: ec2.IVpc,
+        subnets: ec2.SubnetSelection,
     ) -> None:
         super().__init__(scope, "serving", settings=settings, description="Serving image, role and model registry.")
         served = image(self, "Image", name="serving", settings=settings)
@@ -60,6 +69,18 @@ class ServingStack(RoomStack):
                 ],
             )
         )
+        self.services: Services | None = None
+        if settings.serving.ecs:
+            self.services = Services(
+                self,
+                "Services",
+                settings=settings,
+                ecs_settings=settings.serving.ecs,
+                vpc=vpc,
+                subnets=subnets,
+                repository=served.repository,
+                artifacts_bucket=artifacts_bucket,
+            )
         if settings.empty_on_destroy:
             self._delete_on_destroy(settings, function_code, role, group)
         self.model_role: iam.IRole = role
@@ -80,10 +101,23 @@ class ServingStack(RoomStack):
             "ModelsTeardown",
             settings=settings,
             code=function_code,
-            properties={"ModelRole": role.role_arn, "ModelPackageGroup": name},
+            properties={
+                "ModelRole": role.role_arn,
+                "ModelPackageGroup": name,
+                **(
+                    {"Cluster": self.services.cluster_name, "Listener": self.services.listener_arn}
+                    if self.services
+                    else {}
+                ),
+            },
             actions={
                 # They know no resources.
-                "*": ["sagemaker:ListModels", "sagemaker:ListEndpointConfigs", "sagemaker:ListEndpoints"],
+                "*": [
+                    "sagemaker:ListModels",
+                    "sagemaker:ListEndpointConfigs",
+                    "sagemaker:ListEndpoints",
+                    *(["ecs:ListServices", "elasticloadbalancing:DescribeRules"] if self.services else []),
+                ],
                 arn("model", "*"): ["sagemaker:DescribeModel", "sagemaker:DeleteModel"],
                 arn("endpoint-config", "*"): [
                     "sagemaker:DescribeEndpointConfig",
@@ -91,6 +125,7 @@ class ServingStack(RoomStack):
                 ],
                 arn("endpoint", "*"): ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"],
                 arn("model-package", f"{name}/*"): ["sagemaker:ListModelPackages", "sagemaker:DeleteModelPackage"],
+                **(self.services.deleting if self.services else {}),
             },
-            before=[group, role],
+            before=[group, role, *([self.services] if self.services else [])],
         )

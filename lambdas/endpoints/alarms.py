@@ -7,11 +7,12 @@ import boto3
 
 from contract.metrics import CAPTURED_DRIFT, NAMESPACE
 from contract.run import DeploySection
+from lambdas.endpoints import services
 from lambdas.endpoints.hosting import VARIANT
 
 _cloudwatch = boto3.client("cloudwatch")
 
-_NAMESPACE = "AWS/SageMaker"
+_SAGEMAKER, _BALANCER = "AWS/SageMaker", "AWS/ApplicationELB"
 _DAY = 86_400
 
 
@@ -27,28 +28,23 @@ def watch(endpoint: str, run_id: str, deploy: DeploySection) -> list[str]:
     https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     """
     alarm = names(endpoint)
-    fleet = [*_of(endpoint), {"Name": "EndpointConfigName", "Value": run_id}]
+    watches = _of_services if deploy.target == "ecs" else _of_sagemaker
+    errors, latency, idle = watches(endpoint, run_id, deploy)
     _put(
         alarm["errors"],
         f"More than {deploy.max_error_percent:g} % of the requests to {endpoint} fail.",
-        MetricName="Invocation5XXErrors",
-        Dimensions=fleet,
-        Statistic="Average",
-        Period=60,
-        Threshold=deploy.max_error_percent / 100,
         ComparisonOperator="GreaterThanThreshold",
         TreatMissingData="notBreaching",
+        **errors,
     )
     _put(
         alarm["latency"],
         f"{endpoint} takes more than {deploy.max_latency_ms:g} ms for one request in ten.",
-        MetricName="ModelLatency",
-        Dimensions=fleet,
         ExtendedStatistic="p90",
         Period=60,
-        Threshold=deploy.max_latency_ms * 1000,  # the metric is in microseconds
         ComparisonOperator="GreaterThanThreshold",
         TreatMissingData="notBreaching",
+        **latency,
     )
     watched = [alarm["errors"], alarm["latency"]]
     for name in watched:
@@ -57,8 +53,6 @@ def watch(endpoint: str, run_id: str, deploy: DeploySection) -> list[str]:
     _put(
         alarm["idle"],
         f"Nobody has called {endpoint} for a day, and it is paid for: rlpipe endpoints off {endpoint}",
-        MetricName="Invocations",
-        Dimensions=_of(endpoint),
         Statistic="Sum",
         Period=_DAY,
         Threshold=1,
@@ -66,6 +60,7 @@ def watch(endpoint: str, run_id: str, deploy: DeploySection) -> list[str]:
         # Nothing is counted where nobody asks. Were that breaching, the alarm of a new endpoint would ring at once.
         TreatMissingData="missing",
         InsufficientDataActions=[os.environ["ALERT_FUNCTION_ARN"]],
+        **idle,
     )
     if deploy.drift:
         _put(
@@ -96,6 +91,48 @@ def ringing(endpoint: str) -> list[str]:
     return [f"{alarm['AlarmName']}: {alarm['StateReason']}" for alarm in found["MetricAlarms"]]
 
 
+def _of_sagemaker(endpoint: str, run_id: str, deploy: DeploySection) -> tuple[dict[str, Any], ...]:
+    """What the alarms on errors, latency and idleness watch at SageMaker."""
+    fleet = [*_of(endpoint), {"Name": "EndpointConfigName", "Value": run_id}]
+    errors = {
+        "Namespace": _SAGEMAKER,
+        "MetricName": "Invocation5XXErrors",
+        "Dimensions": fleet,
+        "Statistic": "Average",
+        "Period": 60,
+        "Threshold": deploy.max_error_percent / 100,
+    }
+    latency: dict[str, Any] = {"Namespace": _SAGEMAKER, "MetricName": "ModelLatency", "Dimensions": fleet}
+    latency["Threshold"] = deploy.max_latency_ms * 1000  # the metric is in microseconds
+    return errors, latency, {"Namespace": _SAGEMAKER, "MetricName": "Invocations", "Dimensions": _of(endpoint)}
+
+
+def _of_services(endpoint: str, run_id: str, deploy: DeploySection) -> tuple[dict[str, Any], ...]:
+    """What they watch at the load balancer before ECS: its metrics count failures, and not in percent.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
+    """
+    fleet = services.fleet(endpoint, run_id)
+
+    def query(name: str, metric: str) -> dict[str, Any]:
+        described = {"Namespace": _BALANCER, "MetricName": metric, "Dimensions": fleet}
+        return {"Id": name, "MetricStat": {"Metric": described, "Period": 60, "Stat": "Sum"}, "ReturnData": False}
+
+    percent = "100 * (FILL(failed, 0) + FILL(unreached, 0)) / requests"
+    errors = {
+        "Metrics": [
+            query("failed", "HTTPCode_Target_5XX_Count"),
+            query("unreached", "TargetConnectionErrorCount"),
+            query("requests", "RequestCount"),
+            {"Id": "percent", "Expression": percent, "Label": "requests that failed, percent", "ReturnData": True},
+        ],
+        "Threshold": deploy.max_error_percent,
+    }
+    latency: dict[str, Any] = {"Namespace": _BALANCER, "MetricName": "TargetResponseTime", "Dimensions": fleet}
+    latency["Threshold"] = deploy.max_latency_ms / 1000  # the metric is in seconds
+    return errors, latency, {"Namespace": _BALANCER, "MetricName": "RequestCount", "Dimensions": fleet}
+
+
 def _of(endpoint: str) -> list[dict[str, str]]:
     return [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": VARIANT}]
 
@@ -107,5 +144,5 @@ def _put(name: str, description: str, **settings: Any) -> None:
         EvaluationPeriods=1,
         AlarmActions=[os.environ["ALERT_FUNCTION_ARN"]],
         Tags=[{"Key": "project", "Value": "rlpipe"}],
-        **{"Namespace": _NAMESPACE, **settings},
+        **settings,
     )

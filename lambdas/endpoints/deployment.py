@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from contract import champion as champion_file
-from contract.champion import Policy
+from contract.champion import Champion, Policy
 from contract.layout import rehearsal_endpoint, shadow_config
 from contract.run import ResolvedRun
 from lambdas import moments
 from lambdas.endpoints import alarms, captured, champions, expiry, hosting, lease, scaling, shadow, specifications
+from lambdas.endpoints.endpoint import MISSING, Endpoint, Host
+from lambdas.endpoints.hosts import host_of
 from lambdas.endpoints.lease import Lease
 
 KEPT = 3
@@ -33,6 +35,11 @@ class Request:
     @property
     def run_id(self) -> str:
         return self.run.run_id
+
+    @property
+    def host(self) -> Host:
+        """Who hosts the endpoints of the run's target."""
+        return host_of(self.run.specification.deploy.target)
 
     @property
     def rehearsal(self) -> str:
@@ -74,23 +81,23 @@ def take(event: dict[str, Any]) -> dict[str, Any]:
 
 def rehearse(request: Request, held: Lease) -> dict[str, Any]:
     """Put the policy at an endpoint of its own, which no caller knows, before one that serves is touched."""
-    current = hosting.describe(request.endpoint)
+    current = request.host.describe(request.endpoint)
     if current.is_changing:
         return _wait(f"{request.endpoint} is {current.status}")
     if current.status == "Failed":
-        hosting.delete(request.endpoint)  # it answers nobody and cannot be updated
+        request.host.delete(request.endpoint)  # it answers nobody and cannot be updated
         return _wait(f"{request.endpoint} is {current.status}")
     if "before" not in held.notes:
         held.save(before=current.config)
     deploy = request.run.specification.deploy
     champion = champions.read(request.endpoint)
-    if current.config and champion and champion.target != deploy.target:
+    if champion and champion.target != deploy.target and _serves(request.host, current, champion):
         return _failed(
             f"{request.endpoint} serves as {champion.target} and cannot become {deploy.target}: name another endpoint, "
             f"or delete this one before (rlpipe endpoints delete {request.endpoint})"
         )
     capture = captured.settings(deploy.drift.capture_percent) if deploy.drift else None
-    hosting.make_servable(
+    request.host.make_servable(
         request.run_id,
         endpoint=request.endpoint,
         image=request.image,
@@ -100,9 +107,9 @@ def rehearse(request: Request, held: Lease) -> dict[str, Any]:
     )
     if not current.config or not deploy.rehearse:
         return {"status": "skip"}
-    rehearsal = hosting.describe(request.rehearsal)
-    if rehearsal.status == hosting.MISSING:
-        hosting.create(request.rehearsal, request.run_id)
+    rehearsal = request.host.describe(request.rehearsal)
+    if rehearsal.status == MISSING:
+        request.host.create(request.rehearsal, request.run_id)
         return _wait("the rehearsal begins")
     if rehearsal.is_changing:
         return _wait(f"the rehearsal's endpoint is {rehearsal.status}")
@@ -111,12 +118,17 @@ def rehearse(request: Request, held: Lease) -> dict[str, Any]:
     return {"status": "done", "endpoint": request.rehearsal}
 
 
+def _serves(host: Host, current: Endpoint, champion: Champion) -> bool:
+    """Whether policies of another target are in the way: one that serves, or one that is kept and another host's."""
+    return bool(current.config) or (bool(champion.kept) and host_of(champion.target) is not host)
+
+
 def end_rehearsal(request: Request, held: Lease) -> dict[str, Any]:
     """Delete the rehearsal's endpoint."""
-    rehearsal = hosting.describe(request.rehearsal)
+    rehearsal = request.host.describe(request.rehearsal)
     if rehearsal.is_changing:
         return _wait(f"the rehearsal's endpoint is {rehearsal.status}")
-    hosting.delete(request.rehearsal)
+    request.host.delete(request.rehearsal)
     return {"status": "done"}
 
 
@@ -125,7 +137,7 @@ def run_in_shadow(request: Request, held: Lease) -> dict[str, Any]:
     before, section = held.notes.get("before"), request.run.specification.deploy.shadow
     if not before or section is None:
         return {"status": "skip"}
-    current = hosting.describe(request.endpoint)
+    current = request.host.describe(request.endpoint)
     if current.is_changing:
         return _wait(f"{request.endpoint} is {current.status}")
     config = shadow_config(request.run_id)
@@ -148,14 +160,14 @@ def run_in_shadow(request: Request, held: Lease) -> dict[str, Any]:
         return _wait(f"the shadow sees requests for {left / 3600:.2f} more hours")
     document = shadow.report(request.endpoint, request.run_id, section, since=since)
     objection = shadow.objection(document, request.run.specification.deploy.max_error_percent)
-    hosting.update(request.endpoint, before)
+    request.host.update(request.endpoint, before)
     held.save(shadow=_failed(objection) if objection else {"status": "done", "said": shadow.said(document)})
     return _wait("the shadow is over")
 
 
 def deploy(request: Request, held: Lease) -> dict[str, Any]:
     """Create the endpoint, or move it to the policy gradually; done when it serves this very policy."""
-    current = hosting.describe(request.endpoint)
+    current = request.host.describe(request.endpoint)
     begun = held.notes.get("deploying", False)
     if current.is_changing:
         return _wait(f"{request.endpoint} is {current.status}")
@@ -170,9 +182,9 @@ def deploy(request: Request, held: Lease) -> dict[str, Any]:
     specification = request.run.specification.deploy
     watched = alarms.watch(request.endpoint, request.run_id, specification)
     if current.status == "InService":
-        hosting.update(request.endpoint, request.run_id, hosting.gradual(specification, watched))
+        request.host.update(request.endpoint, request.run_id, specification, watched)
     else:
-        hosting.create(request.endpoint, request.run_id)
+        request.host.create(request.endpoint, request.run_id)
     held.save(deploying=True)
     return _wait("the deployment begins")
 
@@ -191,7 +203,7 @@ def promote(request: Request, held: Lease) -> dict[str, Any]:
         champions.write(champion)
         kept = {policy.run_id for policy in champion.kept}
         for run_id in ({policy.run_id for policy in former.kept} if former else set()) - kept:
-            hosting.delete_servable(run_id)
+            request.host.delete_servable(run_id)
     scaling.register(request.endpoint, request.run.specification.deploy)
     held.release()
     return {"status": "done"}
@@ -199,18 +211,18 @@ def promote(request: Request, held: Lease) -> dict[str, Any]:
 
 def restore(request: Request, held: Lease) -> dict[str, Any]:
     """Undo what was begun. `restored` is whether a policy of before serves again, or would if its endpoint were on."""
-    rehearsal, current = hosting.describe(request.rehearsal), hosting.describe(request.endpoint)
+    rehearsal, current = request.host.describe(request.rehearsal), request.host.describe(request.endpoint)
     for endpoint in (rehearsal, current):
         if endpoint.is_changing:
             return _wait(f"{endpoint.name} is {endpoint.status}")
-    if rehearsal.status != hosting.MISSING:
-        hosting.delete(request.rehearsal)
+    if rehearsal.status != MISSING:
+        request.host.delete(request.rehearsal)
     before = held.notes.get("before")
     if before is not None:
         if unsettled := _go_back(request, held, current, before):
             return unsettled
         hosting.delete_config(shadow_config(request.run_id))
-        hosting.delete_servable(request.run_id)
+        request.host.delete_servable(request.run_id)
     held.release()
     return {"status": "done", "restored": bool(before) or champions.read(request.endpoint) is not None}
 
@@ -227,16 +239,16 @@ def abandon(run_id: str) -> None:
         run=run, endpoint=held.endpoint, image="", model_uri="", policy=Policy(run_id=run_id), reason="aborted"
     )
     while restore(request, held)["status"] == "wait":
-        if any(hosting.describe(name).is_changing for name in (request.endpoint, request.rehearsal)):
+        if any(request.host.describe(name).is_changing for name in (request.endpoint, request.rehearsal)):
             return
 
 
-def _go_back(request: Request, held: Lease, current: hosting.Endpoint, before: str) -> dict[str, Any] | None:
+def _go_back(request: Request, held: Lease, current: Endpoint, before: str) -> dict[str, Any] | None:
     """One step towards how the endpoint was before; None when it is so."""
     if not before:
-        if current.status == hosting.MISSING:
+        if current.status == MISSING:
             return None
-        hosting.delete(request.endpoint)
+        request.host.delete(request.endpoint)
         alarms.forget(request.endpoint)
         return _wait(f"{request.endpoint} is being deleted")
     if current.status == "InService" and current.config == before:
@@ -245,11 +257,13 @@ def _go_back(request: Request, held: Lease, current: hosting.Endpoint, before: s
     if held.notes.get("restoring"):
         held.release()
         return _failed(f"going back to {before} failed too: the endpoint is {current.status} with {current.config}")
+    if current.status not in ("InService", MISSING):
+        request.host.delete(request.endpoint)
+        return _wait(f"{request.endpoint} is made anew")
     if current.status == "InService":
-        hosting.update(request.endpoint, before)
+        request.host.update(request.endpoint, before)
     else:
-        hosting.delete(request.endpoint)
-        hosting.create(request.endpoint, before)
+        request.host.create(request.endpoint, before)
     held.save(restoring=True)
     return _wait(f"{request.endpoint} goes back to {before}")
 

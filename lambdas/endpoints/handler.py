@@ -1,17 +1,17 @@
-"""All that happens to endpoints: deployments, commands of people, schedules, and what SageMaker tells of them."""
+"""All that happens to endpoints: deployments, commands of people, schedules, and what SageMaker and ECS tell."""
 
 import logging
 from typing import Any
 
 from lambdas.control.answers import Answer, ApiError, respond
-from lambdas.endpoints import deployment, drift, http, operations
+from lambdas.endpoints import deployment, drift, hosting, http, operations, services
 
 _log = logging.getLogger(__name__)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take a step of a deployment (`step`), carry out a schedule's command (`command`), take note of an event of
-    SageMaker or Step Functions (`detail-type`), or answer a request of API Gateway (payload 1.0)."""
+    SageMaker, ECS or Step Functions (`detail-type`), or answer a request of API Gateway (payload 1.0)."""
     if "step" in event:
         return deployment.take(event)
     if event.get("command") == "drift":
@@ -19,7 +19,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if "command" in event:
         return {"endpoints": operations.by_schedule(event["command"])}
     if event.get("detail-type") == "SageMaker Endpoint State Change":
-        operations.endpoint_changed(event["detail"])
+        detail = event["detail"]
+        operations.endpoint_changed(detail["EndpointName"], detail["EndpointConfigName"], hosting)
+        return {}
+    if event.get("detail-type") == "ECS Deployment State Change":
+        name = event["resources"][0].rpartition("/")[2]
+        operations.endpoint_changed(name, services.told_to_serve(name), services)
         return {}
     if event.get("detail-type") == "Step Functions Execution Status Change":
         deployment.abandon(event["detail"]["name"])

@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -11,29 +10,12 @@ from botocore.exceptions import ClientError
 
 from contract.metrics import ENDPOINT_VARIABLE, STAGE_VARIABLE
 from contract.run import DeploySection
+from lambdas.endpoints.endpoint import MISSING, Endpoint
 
 _sagemaker = boto3.client("sagemaker")
 
 VARIANT = "policy"
 """The one production variant of every configuration: an update keeps it, or it could not be a gradual one."""
-
-MISSING = "Missing"
-"""The status of an endpoint that is not there."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """An endpoint as SageMaker describes it."""
-
-    name: str
-    status: str
-    config: str = ""
-    failure: str = "no reason given"
-
-    @property
-    def is_changing(self) -> bool:
-        """Whether it will be another one soon; meanwhile it takes no order."""
-        return self.status in ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 
 
 def describe(name: str) -> Endpoint:
@@ -120,8 +102,9 @@ def create(name: str, config: str) -> None:
         )
 
 
-def update(name: str, config: str, deployment: dict[str, Any] | None = None) -> None:
-    """Begin to move an endpoint to another configuration."""
+def update(name: str, config: str, deploy: DeploySection | None = None, alarms: list[str] | None = None) -> None:
+    """Begin to move an endpoint to another configuration: at once, or as a run has asked for it, watched by alarms."""
+    deployment = gradual(deploy, alarms or []) if deploy else None
     gradually: Any = {"DeploymentConfig": deployment} if deployment else {}
     _sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config, **gradually)
 

@@ -11,7 +11,9 @@ from contract.cost import monthly_usd
 from contract.layout import REHEARSAL
 from contract.run import is_endpoint_name
 from lambdas.control.answers import Answer, ApiError
-from lambdas.endpoints import champions, hosting, operations, prices
+from lambdas.endpoints import champions, operations, prices, services
+from lambdas.endpoints.endpoint import MISSING
+from lambdas.endpoints.hosts import host_of
 
 _sagemaker = boto3.client("sagemaker")
 
@@ -54,10 +56,14 @@ def _list() -> PolicyList:
         for item in page["Endpoints"]
         if not item["EndpointName"].startswith(REHEARSAL)
     }
+    on_ecs = services.statuses()
     shown = []
     for champion in champions.everyone():
+        if champion.target == "ecs":
+            shown.append(_policy(champion, on_ecs.get(champion.endpoint, MISSING)))
+            continue
         found = others.pop(champion.endpoint, None)
-        shown.append(_policy(champion, found["EndpointStatus"] if found else hosting.MISSING))
+        shown.append(_policy(champion, found["EndpointStatus"] if found else MISSING))
     for name, item in others.items():
         shown.append(
             Policy(endpoint=name, status=item["EndpointStatus"], updated_at=item["LastModifiedTime"].isoformat())
@@ -67,7 +73,7 @@ def _list() -> PolicyList:
 
 
 def _shown(champion: Champion) -> Policy:
-    return _policy(champion, hosting.describe(champion.endpoint).status)
+    return _policy(champion, host_of(champion.target).describe(champion.endpoint).status)
 
 
 def _policy(champion: Champion, status: str) -> Policy:
@@ -76,7 +82,7 @@ def _policy(champion: Champion, status: str) -> Policy:
     costs = monthly_usd(prices.of_stage()).get(champion.target, 0.0)
     return Policy(
         endpoint=champion.endpoint,
-        status=gone if status == hosting.MISSING and not champion.on else status,
+        status=gone if status == MISSING and not champion.on else status,
         updated_at=last.at if last else champion.since,
         run_id=champion.run_id,
         target=champion.target,

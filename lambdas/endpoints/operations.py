@@ -1,11 +1,11 @@
 """Commands of people and schedules to an endpoint that serves: back, off, on, and gone."""
 
-from typing import Any
-
 from contract.champion import Champion
 from contract.layout import REHEARSAL
 from lambdas import moments
-from lambdas.endpoints import alarms, champions, deployment, expiry, hosting, lease, scaling, specifications
+from lambdas.endpoints import alarms, champions, deployment, expiry, lease, scaling, specifications
+from lambdas.endpoints.endpoint import MISSING, Endpoint, Host
+from lambdas.endpoints.hosts import host_of
 from lambdas.endpoints.lease import Lease
 
 
@@ -26,7 +26,7 @@ def rollback(champion: Champion, *, by: str, reason: str, to: str | None = None)
             f"{others}"
         )
     held = _take(champion.endpoint, f"rollback-to-{target}")
-    current = hosting.describe(champion.endpoint)
+    current = host_of(champion.target).describe(champion.endpoint)
     if current.is_changing:
         if "command" not in held.notes:
             held.release()
@@ -36,7 +36,7 @@ def rollback(champion: Champion, *, by: str, reason: str, to: str | None = None)
     held.save(command="rollback", to=target, by=by, reason=reason)
     if current.config == target:
         return _settle_rollback(champion, held, current)
-    hosting.update(champion.endpoint, target)
+    host_of(champion.target).update(champion.endpoint, target)
     return champion
 
 
@@ -44,7 +44,7 @@ def off(champion: Champion, *, by: str, reason: str) -> Champion:
     """Delete the endpoint and keep all it is made of: nothing is paid for, and `on` brings it back as it was."""
     held = _take(champion.endpoint, f"off-{champion.endpoint}")
     try:
-        _delete_endpoint(champion.endpoint)
+        _delete_endpoint(champion)
         if not champion.on:
             return champion
         return _write(champion.switched(on=False, by=by, at=moments.now(), reason=reason))
@@ -58,13 +58,13 @@ def on(champion: Champion, *, by: str, reason: str) -> Champion:
         raise RefusedError(f"{champion.endpoint} was deleted; a run that passes makes it anew")
     held = _take(champion.endpoint, f"on-{champion.endpoint}")
     try:
-        current = hosting.describe(champion.endpoint)
+        current = host_of(champion.target).describe(champion.endpoint)
         if current.status == "Deleting":
             raise RefusedError(f"{champion.endpoint} is {current.status}; try again in a while")
-        if current.status == hosting.MISSING:
+        if current.status == MISSING:
             deploy = specifications.deploy_of(champion.run_id)
             alarms.watch(champion.endpoint, champion.run_id, deploy)
-            hosting.create(champion.endpoint, champion.run_id)
+            host_of(champion.target).create(champion.endpoint, champion.run_id)
             champion = champion.model_copy(update={"expires_at": expiry.of(deploy)})
         if champion.on:
             return _write(champion)
@@ -77,9 +77,9 @@ def delete(champion: Champion, *, by: str, reason: str) -> Champion:
     """Delete the endpoint with the configurations and models that are kept. Files and model packages stay."""
     held = _take(champion.endpoint, f"delete-{champion.endpoint}")
     try:
-        _delete_endpoint(champion.endpoint)
+        _delete_endpoint(champion)
         for policy in champion.kept:
-            hosting.delete_servable(policy.run_id)
+            host_of(champion.target).delete_servable(policy.run_id)
         gone = champion.model_copy(update={"on": False, "kept": [], "before": None})
         return _write(gone.changed("deleted", by, moments.now(), reason)) if champion.kept else champion
     finally:
@@ -112,19 +112,18 @@ def by_schedule(command: str) -> list[str]:
     return done
 
 
-def endpoint_changed(detail: dict[str, Any]) -> None:
+def endpoint_changed(name: str, config: str, host: Host) -> None:
     """An endpoint has come to rest: finish what a command began, or what an aborted run has left.
 
-    :param detail: of SageMaker's event "SageMaker Endpoint State Change".
+    :param config: what it was told to serve.
     """
-    name = detail["EndpointName"]
     if name.startswith(REHEARSAL):
-        run = specifications.find(detail["EndpointConfigName"])
+        run = specifications.find(config)
         if run is None:
             return
         name = specifications.endpoint_of(run)
     held, champion = lease.holding(name), champions.read(name)
-    current = hosting.describe(name)
+    current = host.describe(name)
     if held is None:
         if champion and champion.on and current.status == "InService":
             scaling.register(name, specifications.deploy_of(champion.run_id))  # it was switched on
@@ -136,7 +135,7 @@ def endpoint_changed(detail: dict[str, Any]) -> None:
         _settle_rollback(champion, held, current)
 
 
-def _settle_rollback(champion: Champion, held: Lease, current: hosting.Endpoint) -> Champion:
+def _settle_rollback(champion: Champion, held: Lease, current: Endpoint) -> Champion:
     notes, at = held.notes, moments.now()
     if current.config == notes["to"]:
         champion = champion.rolled_back(notes["to"], at=at, by=notes["by"], reason=notes["reason"])
@@ -155,13 +154,14 @@ def _take(endpoint: str, holder: str) -> Lease:
     return held
 
 
-def _delete_endpoint(name: str) -> None:
-    current = hosting.describe(name)
+def _delete_endpoint(champion: Champion) -> None:
+    name, host = champion.endpoint, host_of(champion.target)
+    current = host.describe(name)
     if current.is_changing and current.status != "Deleting":
         raise RefusedError(f"{name} is {current.status}; try again when it is InService")
-    if current.status not in (hosting.MISSING, "Deleting"):
-        scaling.deregister(name)
-        hosting.delete(name)
+    if current.status not in (MISSING, "Deleting"):
+        scaling.deregister(name, champion.target)
+        host.delete(name)
     alarms.forget(name)
 
 

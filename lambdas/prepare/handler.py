@@ -14,6 +14,7 @@ from contract.record import new_record
 from contract.run import (
     MAX_RUN_FILE_BYTES,
     DataSection,
+    DeploySection,
     Input,
     Problem,
     ResolvedRun,
@@ -45,6 +46,7 @@ def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
     catalogue = load_catalogue()
     try:
         specification = RunSpecification.parse(_read(source), catalogue)
+        _check_target(specification.deploy)
         inputs = _inputs(source, specification.data) if specification.data else []
     except RunFileError as error:
         _s3.put_object(
@@ -70,6 +72,14 @@ def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
     )
     _begin_record(run, f"s3://{bucket}/{layout.prefix}")
     return {"valid": True, **_pointers(run, layout, bucket)}
+
+
+def _check_target(deploy: DeploySection) -> None:
+    """Refuse a target that this stage does not have."""
+    targets = monthly_usd(_prices())
+    if deploy.target not in targets:
+        allowed = f"{', '.join(targets)}; services on ECS take serving.ecs in the stage's settings"
+        raise RunFileError([Problem(field="deploy.target", given=deploy.target, allowed=allowed)])
 
 
 def _read(source: Source) -> bytes:
@@ -141,8 +151,11 @@ def _endpoint(run: ResolvedRun) -> str:
 
 def _monthly_usd(run: ResolvedRun) -> float:
     """What the endpoint will cost a month, by the prices of the stage."""
-    prices = ServingPrices.model_validate_json(os.environ["SERVING_PRICES"])
-    return monthly_usd(prices)[run.specification.deploy.target]
+    return monthly_usd(_prices())[run.specification.deploy.target]
+
+
+def _prices() -> ServingPrices:
+    return ServingPrices.model_validate_json(os.environ["SERVING_PRICES"])
 
 
 def _explain(source: Source, error: RunFileError) -> bytes:

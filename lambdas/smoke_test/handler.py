@@ -4,6 +4,8 @@ import json
 import os
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
@@ -12,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contract.policy import Golden
+from lambdas.smoke_test import asking
 
 _s3 = boto3.client("s3")
 # What answers only when asked again has not passed.
@@ -28,6 +31,8 @@ TIMED, SECONDS = 20, 15.0
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Compare the endpoint's answers with `golden.json`, and its time for one observation with `max_latency_ms`.
 
+    `target` is where the endpoint is: a service on ECS is asked through a function that is in its network.
+
     Returns `{"passed": bool, "reason": str}`; an endpoint that answers with an error has not passed.
     """
     body = _s3.get_object(Bucket=os.environ["ARTIFACTS_BUCKET"], Key=event["golden_key"])["Body"].read()
@@ -35,12 +40,13 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     try:
         masks = golden.get("action_masks")
         request = {"observations": golden["observations"]} | ({"action_masks": masks} if masks else {})
-        actions = _ask(event["endpoint"], request)["actions"]
+        ask = partial(_ask_service if event.get("target") == "ecs" else _ask_sagemaker, event["endpoint"])
+        actions = ask(request)[0]["actions"]
         compared = _compare(golden["actions"], actions)
         if not compared["passed"]:
             return compared
-        return _time(event["endpoint"], _one_by_one(golden), event["max_latency_ms"], compared["reason"])
-    except (BotoCoreError, ClientError) as error:
+        return _time(ask, _one_by_one(golden), event["max_latency_ms"], compared["reason"])
+    except (BotoCoreError, ClientError, ConnectionError) as error:
         return {"passed": False, "reason": f"the endpoint did not answer: {error}"}
     except (ValueError, KeyError, TypeError) as error:
         return {"passed": False, "reason": f"the endpoint's answer has no actions: {type(error).__name__} {error}"}
@@ -54,20 +60,31 @@ def _one_by_one(golden: Golden) -> list[dict[str, Any]]:
     return [{"observation": observation} for observation in golden["observations"]]
 
 
-def _ask(endpoint: str, request: dict[str, Any]) -> Any:
+def _ask_sagemaker(endpoint: str, request: dict[str, Any]) -> tuple[Any, float]:
+    """The answer to a request, and the seconds that it took."""
+    began = time.perf_counter()
     response = _runtime.invoke_endpoint(
         EndpointName=endpoint, ContentType="application/json", Accept="application/json", Body=json.dumps(request)
     )
-    return json.loads(response["Body"].read())
+    body = response["Body"].read()
+    return json.loads(body), time.perf_counter() - began
 
 
-def _time(endpoint: str, requests: list[dict[str, Any]], limit_ms: float, reason: str) -> dict[str, Any]:
+def _ask_service(endpoint: str, request: dict[str, Any]) -> tuple[Any, float]:
+    """The same of a service on ECS. Raises ConnectionError when it answers with an error."""
+    answer = asking.ask(endpoint, json.dumps(request))
+    if answer["statusCode"] != 200:
+        raise ConnectionError(f"{answer['statusCode']} {answer['body'][:500]}")
+    return json.loads(answer["body"]), answer["seconds"]
+
+
+def _time(
+    ask: Callable[[dict[str, Any]], tuple[Any, float]], requests: list[dict[str, Any]], limit_ms: float, reason: str
+) -> dict[str, Any]:
     """Time single observations one after the other; the median decides, so that one hiccup does not."""
     took: list[float] = []
     for request in islice(cycle(requests), TIMED):
-        began = time.perf_counter()
-        _ask(endpoint, request)
-        took.append((time.perf_counter() - began) * 1000)
+        took.append(ask(request)[1] * 1000)
         if sum(took) > SECONDS * 1000:
             break
     median = statistics.median(took)

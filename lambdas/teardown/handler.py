@@ -13,13 +13,15 @@ import boto3
 
 _s3 = boto3.client("s3")
 _sagemaker = boto3.client("sagemaker")
+_ecs = boto3.client("ecs")
+_balancing = boto3.client("elbv2")
 
 
 def handler(event: dict[str, Any], _context: object) -> None:
     """Answer one request of CloudFormation.
 
     Its properties name `Buckets` to empty, or a `ModelRole` whose models go with all that serves them, and a
-    `ModelPackageGroup` to empty.
+    `ModelPackageGroup` to empty; `Cluster` and `Listener` are those of services on ECS, which go too.
     """
     answer = {
         "Status": "SUCCESS",
@@ -43,6 +45,8 @@ def _tear_down(properties: dict[str, Any]) -> None:
         _empty(bucket)
     if "ModelRole" in properties:
         _delete_models(properties["ModelRole"])
+    if "Cluster" in properties:
+        _delete_services(properties["Cluster"], properties["Listener"])
     if "ModelPackageGroup" in properties:
         _delete_packages(properties["ModelPackageGroup"])
 
@@ -78,6 +82,19 @@ def _delete_models(role: str) -> None:
         _sagemaker.delete_endpoint_config(EndpointConfigName=name)
     for name in models:
         _sagemaker.delete_model(ModelName=name)
+
+
+def _delete_services(cluster: str, listener: str) -> None:
+    """Delete the services of a cluster, and the rules and target groups by which a load balancer knows them."""
+    for page in _ecs.get_paginator("list_services").paginate(cluster=cluster):
+        for service in page["serviceArns"]:
+            _ecs.delete_service(cluster=cluster, service=service, force=True)
+    pages = _balancing.get_paginator("describe_rules").paginate(ListenerArn=listener)
+    for rule in [rule for page in pages for rule in page["Rules"] if not rule["IsDefault"]]:
+        _balancing.delete_rule(RuleArn=rule["RuleArn"])
+        for action in rule["Actions"]:
+            for group in action.get("ForwardConfig", {}).get("TargetGroups", []):
+                _balancing.delete_target_group(TargetGroupArn=group["TargetGroupArn"])
 
 
 def _delete_packages(group: str) -> None:

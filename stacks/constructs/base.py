@@ -7,6 +7,9 @@ from constructs import Construct
 
 from config.settings import Settings
 
+ADDRESSES = "10.40.0.0/16"
+"""Of the network."""
+
 _RETENTION = {
     1: logs.RetentionDays.ONE_DAY,
     3: logs.RetentionDays.THREE_DAYS,

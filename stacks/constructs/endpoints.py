@@ -22,12 +22,17 @@ from contract.metrics import NAMESPACE, STAGE_VARIABLE
 from stacks.constructs.alarms import Alarms
 from stacks.constructs.base import RoomStack, dead_letters
 from stacks.constructs.function import Function
+from stacks.constructs.services import Services
 
 
 def serving_prices(settings: Settings) -> str:
     """What the functions estimate the cost of endpoints with."""
     serving = settings.serving
-    return ServingPrices(instances=serving.instances, instance_hour=serving.price_per_hour).model_dump_json()
+    prices = ServingPrices(instances=serving.instances, instance_hour=serving.price_per_hour)
+    if ecs := serving.ecs:
+        services = {"tasks": ecs.tasks, "task_hour": ecs.task_hour, "balancer_hour": ecs.balancer_hour}
+        prices = prices.model_copy(update=services)
+    return prices.model_dump_json()
 
 
 class Endpoints(Construct):
@@ -44,6 +49,7 @@ class Endpoints(Construct):
         artifacts_bucket: s3.IBucket,
         run_table: dynamodb.ITable,
         model_role: iam.IRole,
+        services: Services | None,
         alarms: Alarms,
         alert_function: lambda_.IFunction,
     ) -> None:
@@ -68,6 +74,7 @@ class Endpoints(Construct):
                 "SERVING_MAX_INSTANCES": str(settings.serving.max_instances or settings.serving.instances),
                 "SERVING_INVOCATIONS_PER_MINUTE": str(settings.serving.invocations_per_minute),
                 "SERVING_PRICES": serving_prices(settings),
+                "SERVICES": scope.to_json_string(services.place.model_dump()) if services else "",
                 "SERVERLESS_MEMORY_MB": str(settings.serving.serverless.memory_mb),
                 "SERVERLESS_CONCURRENCY": str(settings.serving.serverless.max_concurrency),
             },
@@ -138,7 +145,10 @@ class Endpoints(Construct):
                 conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
             )
         )
-        self._grant_scaling(function)
+        self._grant_scaling(function, "sagemaker", "SageMakerEndpoint")
+        if services:
+            self._grant_services(function, services)
+            self._grant_scaling(function, "ecs", "ECSService")
         self.function: lambda_.IFunction = function
         # A rollback ends minutes after it was asked for.
         self._rule(
@@ -148,27 +158,96 @@ class Endpoints(Construct):
             detail_type="SageMaker Endpoint State Change",
             detail={"EndpointStatus": ["IN_SERVICE", "FAILED"]},
         )
+        if services:
+            # FAILED is told of services whose tasks never become healthy; of all others the last word is COMPLETED.
+            self._rule(
+                "ServiceChanged",
+                description="A service on ECS was created or updated, or could not be.",
+                source="aws.ecs",
+                detail_type="ECS Deployment State Change",
+                detail={"eventName": ["SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMENT_FAILED"]},
+            )
         self._schedule(settings)
 
-    def _grant_scaling(self, function: Function) -> None:
-        """Endpoints grow and shrink by Application Auto Scaling, which has a role of its own for that."""
-        target = self._stack.format_arn(
-            service="application-autoscaling", resource="scalable-target", resource_name="*"
-        )
-        for actions, resource in (
+    def _grant_services(self, function: Function, services: Services) -> None:
+        """Services in the stage's own cluster, and what its load balancer knows of them."""
+
+        def arn(service: str, resource: str, name: str) -> str:
+            return self._stack.format_arn(service=service, resource=resource, resource_name=name)
+
+        cluster = services.cluster_name
+        granted: tuple[tuple[list[str], list[str]], ...] = (
             (
                 [
-                    "application-autoscaling:RegisterScalableTarget",
-                    "application-autoscaling:DeregisterScalableTarget",
-                    "application-autoscaling:PutScalingPolicy",
+                    "ecs:CreateService",
+                    "ecs:UpdateService",
+                    "ecs:DeleteService",
+                    "ecs:DescribeServices",
+                    "ecs:ListServiceDeployments",
+                    "ecs:TagResource",
                 ],
-                target,
+                [services.services_arn],
             ),
-            # Registering looks at the variant, and its policy makes alarms of its own.
-            # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
-            (["sagemaker:UpdateEndpointWeightsAndCapacities"], self._sagemaker("endpoint")),
+            (["ecs:DescribeServiceDeployments"], [arn("ecs", "service-deployment", f"{cluster}/*")]),
+            (["ecs:DescribeServiceRevisions"], [arn("ecs", "service-revision", f"{cluster}/*")]),
+            (["ecs:RegisterTaskDefinition"], [arn("ecs", "task-definition", "*")]),
+            # They know no resources.
+            (
+                [
+                    "ecs:ListServices",
+                    "ecs:ListTaskDefinitions",
+                    "ecs:DeregisterTaskDefinition",
+                    "elasticloadbalancing:DescribeTargetGroups",
+                    "elasticloadbalancing:DescribeRules",
+                ],
+                ["*"],
+            ),
+            (
+                [
+                    "elasticloadbalancing:CreateTargetGroup",
+                    "elasticloadbalancing:DeleteTargetGroup",
+                    "elasticloadbalancing:AddTags",
+                ],
+                [services.groups_arn],
+            ),
+            (["elasticloadbalancing:CreateRule"], [services.listener_arn]),
+            (["elasticloadbalancing:DeleteRule"], [services.rules_arn]),
+        )
+        for actions, resources in granted:
+            function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=resources))
+        for roles, to in (
+            (services.task_roles, "ecs-tasks.amazonaws.com"),
+            ([services.balancing_role], "ecs.amazonaws.com"),
         ):
-            function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+            function.add_to_role_policy(
+                iam.PolicyStatement(
+                    actions=["iam:PassRole"],
+                    resources=[role.role_arn for role in roles],
+                    conditions={"StringEquals": {"iam:PassedToService": to}},
+                )
+            )
+
+    def _grant_scaling(self, function: Function, service: str, role: str) -> None:
+        """Endpoints grow and shrink by Application Auto Scaling, which has a role of its own for each service."""
+        if service == "sagemaker":
+            target = self._stack.format_arn(
+                service="application-autoscaling", resource="scalable-target", resource_name="*"
+            )
+            for actions, resource in (
+                (
+                    [
+                        "application-autoscaling:RegisterScalableTarget",
+                        "application-autoscaling:DeregisterScalableTarget",
+                        "application-autoscaling:PutScalingPolicy",
+                    ],
+                    target,
+                ),
+                # Registering looks at the variant, and its policy makes alarms of its own.
+                # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
+                (["sagemaker:UpdateEndpointWeightsAndCapacities"], self._sagemaker("endpoint")),
+            ):
+                function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+        principal = f"{service}.application-autoscaling.amazonaws.com"
         function.add_to_role_policy(
             iam.PolicyStatement(
                 actions=["iam:CreateServiceLinkedRole"],
@@ -177,11 +256,10 @@ class Endpoints(Construct):
                         service="iam",
                         region="",
                         resource="role",
-                        resource_name="aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
-                        "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
+                        resource_name=f"aws-service-role/{principal}/AWSServiceRoleForApplicationAutoScaling_{role}",
                     )
                 ],
-                conditions={"StringEquals": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}},
+                conditions={"StringEquals": {"iam:AWSServiceName": principal}},
             )
         )
 

@@ -72,6 +72,30 @@ ACCEPTED: tuple[Accepted, ...] = (
         "Resource::*:log-group:/aws/sagemaker/Endpoints/[*]",
         "SageMaker names an endpoint's log group after the endpoint, which a run file names.",
     ),
+    _iam5("rlpipe-*-serving/Services/ExecutionRole/DefaultPolicy/Resource", "Resource::[*]", _NO_RESOURCES),
+    _iam5("rlpipe-*-serving/Services/TaskRole/DefaultPolicy/Resource", "Resource::*/runs/[*]/model.tar.gz", _FOLDER),
+    Accepted(
+        path="rlpipe-*-serving/Services/BalancingRole/Resource",
+        rule="AwsSolutions-IAM4",
+        finding="Policy::*AmazonECSInfrastructureRolePolicyForLoadBalancers",
+        reason="The policy that ECS documents for moving requests between target groups; AWS keeps it in step.",
+    ),
+    Accepted(
+        path="rlpipe-*-pipeline/AskRole/Resource",
+        rule="AwsSolutions-IAM4",
+        finding="Policy::*AWSLambdaVPCAccessExecutionRole",
+        reason="The policy that Lambda documents for a function in a network.",
+    ),
+    Accepted(
+        path="rlpipe-*-serving/Services/Cluster",
+        rule="AwsSolutions-ECS4",
+        reason="Container Insights costs by the metric, and says nothing that the alarms of a policy need.",
+    ),
+    Accepted(
+        path="rlpipe-*-serving/Services/Balancer/Resource",
+        rule="AwsSolutions-ELB2",
+        reason="Nobody but the network itself can ask; how many did and how they were answered are metrics.",
+    ),
     _iam5("rlpipe-*-pipeline/Jobs/ExecutionRole/DefaultPolicy/Resource", "Resource::[*]", _NO_RESOURCES),
     _iam5("rlpipe-*-pipeline/Jobs/*Role/DefaultPolicy/Resource", "Resource::*/runs/[*]", _FOLDER),
     _iam5(
@@ -131,6 +155,12 @@ ACCEPTED: tuple[Accepted, ...] = (
     _iam5(_ENDPOINTS, "Resource::*:endpoint/[*]", "A run file names its endpoint."),
     _iam5(_ENDPOINTS, "Resource::*:endpoint-config/[*]", "A configuration is named after its run."),
     _iam5(_ENDPOINTS, "Resource::*:model/[*]", "A model is named after its run."),
+    _iam5(_ENDPOINTS, "Resource::*:service/*/[*]", "A service of the stage's own cluster is named as its endpoint."),
+    _iam5(_ENDPOINTS, "Resource::*:service-deployment/*/[*]", "ECS names the deployments in the stage's own cluster."),
+    _iam5(_ENDPOINTS, "Resource::*:service-revision/*/[*]", "ECS names the revisions in the stage's own cluster."),
+    _iam5(_ENDPOINTS, "Resource::*:task-definition/[*]", "A task definition is named after its run."),
+    _iam5(_ENDPOINTS, "Resource::*:targetgroup/rlpipe-[*]/[*]", "A target group's name is a hash of its endpoint's."),
+    _iam5(_ENDPOINTS, "Resource::*:listener-rule/*/[*]", "The rules of the stage's own load balancer."),
     _iam5(_ENDPOINTS, "Resource::*:alarm:rlpipe-[*]", "An endpoint's alarms are named after it."),
     _iam5(_ENDPOINTS, "Resource::*:scalable-target/[*]", "Application Auto Scaling names what it scales itself."),
     _iam5(
@@ -143,6 +173,21 @@ ACCEPTED: tuple[Accepted, ...] = (
         "rlpipe-*-serving/ModelsTeardown/FunctionRole/DefaultPolicy/Resource",
         "Resource::*:sagemaker:*/[*]",
         "It deletes what runs as this stage's model role, which only a description tells; their names are the runs'.",
+    ),
+    _iam5(
+        "rlpipe-*-serving/ModelsTeardown/FunctionRole/DefaultPolicy/Resource",
+        "Resource::*:service/*/[*]",
+        "It deletes the services of the stage's own cluster.",
+    ),
+    _iam5(
+        "rlpipe-*-serving/ModelsTeardown/FunctionRole/DefaultPolicy/Resource",
+        "Resource::*:targetgroup/rlpipe-[*]/[*]",
+        "It deletes the target groups of those services.",
+    ),
+    _iam5(
+        "rlpipe-*-serving/ModelsTeardown/FunctionRole/DefaultPolicy/Resource",
+        "Resource::*:listener-rule/*/[*]",
+        "It deletes the rules of the stage's own load balancer.",
     ),
     _iam5("rlpipe-*-api/ControlRole/DefaultPolicy/Resource", "Resource::*/runs/[*]/training.json", _FOLDER),
     _iam5(
@@ -244,7 +289,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         "its own key.",
     ),
     Accepted(
-        path="rlpipe-*",
+        path="rlpipe-*[!k]/Resource",  # Ask is in a VPC
         type=_FUNCTION,
         rule="CKV_AWS_117",
         reason="The functions call public AWS endpoints only; in a VPC they would need paid endpoints or a NAT.",
@@ -293,6 +338,27 @@ ACCEPTED: tuple[Accepted, ...] = (
         type="AWS::SQS::Queue",
         rule="CKV_AWS_27",
         reason="Encrypted by SQS itself (SqsManagedSseEnabled), which this check does not know.",
+    ),
+    Accepted(
+        path="rlpipe-*-serving/Services/Cluster",
+        type="AWS::ECS::Cluster",
+        rule="CKV_AWS_65",
+        reason="Container Insights costs by the metric, and says nothing that the alarms of a policy need.",
+    ),
+    Accepted(
+        path="rlpipe-*-serving/Services/Balancer/Resource",
+        type="AWS::ElasticLoadBalancingV2::LoadBalancer",
+        rule="CKV_AWS_91",
+        reason="Nobody but the network itself can ask; how many did and how they were answered are metrics.",
+    ),
+    *(
+        Accepted(
+            path="rlpipe-*-serving/Services/Balancer/Http/Resource",
+            type="AWS::ElasticLoadBalancingV2::Listener",
+            rule=rule,
+            reason="Inside the network; TLS takes a certificate, and that a domain, which not everybody has.",
+        )
+        for rule in ("CKV_AWS_2", "CKV_AWS_103")
     ),
     Accepted(
         path="rlpipe-*-storage/AccessLogs/Resource",

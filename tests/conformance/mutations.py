@@ -174,7 +174,13 @@ MUTANTS = (
         '_named("job-queue", queue)]',
         "permissions",
     ),
-    Mutant("roles are passed freely", "resources", "        if role:\n", "        if False:\n", "permissions"),
+    Mutant(
+        "roles are passed freely",
+        "resources",
+        'request.get("RoleArn")\n        if role:\n',
+        'request.get("RoleArn")\n        if False:\n',
+        "permissions",
+    ),
     Mutant(
         "tags are free",
         "resources",

@@ -81,6 +81,34 @@ def test_an_alarm_ends_when_its_data_are_old(aws: Account) -> None:
     aws.until(lambda: state(aws, name) == "OK", what="the alarm ends")
 
 
+@pytest.mark.page("AmazonCloudWatch/latest/monitoring/using-metric-math.html")
+def test_an_alarm_on_an_expression_rings_for_what_it_gives(aws: Account) -> None:
+    name = unique("alarm")
+
+    def query(metric: str) -> dict[str, Any]:
+        described = {"Namespace": "Tests", "MetricName": f"{name}-{metric}"}
+        return {"Id": metric, "MetricStat": {"Metric": described, "Period": 60, "Stat": "Sum"}, "ReturnData": False}
+
+    aws.client("cloudwatch").put_metric_alarm(
+        AlarmName=name,
+        Metrics=[
+            query("failed"),
+            query("requests"),
+            {"Id": "percent", "Expression": "100 * FILL(failed, 0) / requests", "ReturnData": True},
+        ],
+        EvaluationPeriods=1,
+        Threshold=5,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="notBreaching",
+    )
+    publish(aws, f"{name}-requests", 100)
+    aws.until(lambda: state(aws, name) == "OK", what="no request has failed")
+    publish(aws, f"{name}-failed", 4)
+    assert state(aws, name) == "OK"
+    publish(aws, f"{name}-failed", 4)
+    aws.until(lambda: state(aws, name) == "ALARM", what="8 percent have failed")
+
+
 # --- actions, and queries over many metrics ---------------------------------------------------------------------------
 
 NOTES_DOWN = """

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import Settings, load_settings
+from config.settings import EcsSettings, Settings, load_settings
 from config.toolchain import use_packaged_node
 
 use_packaged_node()
@@ -67,6 +67,14 @@ def synthesise(settings: Settings, folder: Path, **context: Any) -> Stage:
 @pytest.fixture(scope="session")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
     return {name: synthesise(load_settings(name), tmp_path_factory.mktemp(name)) for name in STAGES}
+
+
+@pytest.fixture(scope="session")
+def with_services(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """The stage of development with services on ECS, which no deployed stage has by itself."""
+    dev = load_settings("dev")
+    serving = dev.serving.model_copy(update={"ecs": EcsSettings()})
+    return synthesise(dev.model_copy(update={"serving": serving}), tmp_path_factory.mktemp("services"))
 
 
 @pytest.fixture(params=STAGES)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from config.settings import ApiSettings, load_settings
-from contract.api import ROUTES, Problem
+from contract.api import ROUTES, Problem, Route
 from contract.openapi import openapi
 from contract.record import LISTED, NEWEST_FIRST, RunRecord
 from tests.infra.conftest import ROOT, Stage, statements, synthesise
@@ -26,8 +26,13 @@ def methods(stage: Stage) -> dict[tuple[str, str], dict[str, Any]]:
     return {(method["HttpMethod"], path(method["ResourceId"])): method for method in found}
 
 
+def routes(stage: Stage) -> list[Route]:
+    """Those that a stage has: services are asked where it has some."""
+    return [route for route in ROUTES if route.name != "askService" or stage.settings.serving.ecs]
+
+
 def test_the_methods_are_the_routes(stage: Stage) -> None:
-    assert set(methods(stage)) == {(route.method, route.path) for route in ROUTES}
+    assert set(methods(stage)) == {(route.method, route.path) for route in routes(stage)}
 
 
 def test_the_document_describes_the_methods(stage: Stage) -> None:
@@ -38,6 +43,8 @@ def test_the_document_describes_the_methods(stage: Stage) -> None:
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
     }
+    named = {(route.method, route.path) for route in routes(stage)}
+    described = {key: name for key, name in described.items() if key in named}
     assert described == {key: method["OperationName"] for key, method in methods(stage).items()}
 
 
@@ -62,11 +69,12 @@ def test_a_policy_is_asked_without_a_function_between(stage: Stage) -> None:
     assert allowed["Action"] == ["sagemaker:InvokeEndpoint"]
 
 
-def test_every_other_method_is_the_function_of_runs_or_that_of_endpoints(stage: Stage) -> None:
+def test_every_other_method_is_a_function(stage: Stage) -> None:
+    functions = {"policies": "EndpointsFunction", "services": "GetAttAsk"}
     for (_, path), method in methods(stage).items():
         if path != "/policies/{endpoint}/action":
             assert method["Integration"]["Type"] == "AWS_PROXY"
-            function = "EndpointsFunction" if path.startswith("/policies") else "Control"
+            function = functions.get(path.split("/")[1], "Control")
             assert function in json.dumps(method["Integration"]["Uri"])
 
 
@@ -74,7 +82,7 @@ def test_requests_are_checked_throttled_and_logged(stage: Stage) -> None:
     for method in methods(stage).values():
         assert "RequestValidatorId" in method
     checked = {key for key, method in methods(stage).items() if "RequestModels" in method}
-    assert checked == {(route.method, route.path) for route in ROUTES if route.checked}
+    assert checked == {(route.method, route.path) for route in routes(stage) if route.checked}
     assert methods(stage)["POST", "/runs"]["RequestParameters"] == {"method.request.querystring.experiment": True}
     deployed = stage.one("AWS::ApiGateway::Stage")
     assert "$context.status" in deployed["AccessLogSetting"]["Format"]

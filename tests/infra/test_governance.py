@@ -14,7 +14,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 
 from app import build
-from config.settings import ImagesSettings, Settings, load_settings
+from config.settings import EcsSettings, ImagesSettings, Settings, load_settings
 from stacks.governance.accepted import ACCEPTED
 from stacks.governance.govern import govern, synthesise
 from stacks.governance.judges import Finding, findings, unaccepted
@@ -24,6 +24,9 @@ from tests.infra.test_kubernetes import on_a_cluster
 VARIANTS: dict[str, Callable[[], Settings]] = {
     "codebuild": lambda: load_settings("dev").model_copy(update={"images": ImagesSettings(builder="codebuild")}),
     "kubernetes": on_a_cluster,
+    "ecs": lambda: load_settings("dev").model_copy(
+        update={"serving": load_settings("dev").serving.model_copy(update={"ecs": EcsSettings()})}
+    ),
 }
 
 
@@ -73,8 +76,9 @@ def test_checkov_is_told_of_at_most_25_exceptions_each_with_its_reason(stages: d
         assert {(skip["id"], skip["comment"]) for _, skip in _skips(stages[name])} <= reasons
 
 
-def test_every_row_for_checkov_is_used(stages: dict[str, Stage]) -> None:
-    told = {skip["comment"] for name in ("dev", "prod") for _, skip in _skips(stages[name])}
+def test_every_row_for_checkov_is_used(stages: dict[str, Stage], with_services: Stage) -> None:
+    judged = (stages["dev"], stages["prod"], with_services)
+    told = {skip["comment"] for stage in judged for _, skip in _skips(stage)}
     assert told == {row.reason for row in ACCEPTED if row.rule.startswith("CKV_")}
 
 

@@ -4,12 +4,17 @@ from tests.infra.conftest import Stage
 def test_nothing_is_reachable_from_outside(stage: Stage) -> None:
     groups = stage.resources("AWS::EC2::SecurityGroup")
     assert groups
-    assert not any("SecurityGroupIngress" in group for group in groups.values())
-    assert stage.resources("AWS::EC2::SecurityGroupIngress") == {}
+    inwards = [rule for group in groups.values() for rule in group.get("SecurityGroupIngress", [])]
+    between = list(stage.resources("AWS::EC2::SecurityGroupIngress").values())
+    if stage.settings.serving.ecs is None:
+        assert inwards == between == []
+    # The load balancer of services on ECS is asked from the network itself, and asks tasks.
+    assert all(rule["CidrIp"] == "10.40.0.0/16" for rule in inwards)
+    assert all("SourceSecurityGroupId" in rule and "CidrIp" not in rule for rule in between)
 
 
 def test_instances_speak_https_only(stage: Stage) -> None:
-    [egress] = stage.one("AWS::EC2::SecurityGroup")["SecurityGroupEgress"]
+    [egress] = stage.one("AWS::EC2::SecurityGroup", "Instances")["SecurityGroupEgress"]
     assert (egress["IpProtocol"], egress["FromPort"], egress["ToPort"]) == ("tcp", 443, 443)
 
 

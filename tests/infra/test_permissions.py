@@ -22,6 +22,7 @@ FUNCTIONS = (
     "control",
     "alert",
     "sweeper",
+    "ask",
 )
 TEARDOWN = "teardown"
 
@@ -64,6 +65,9 @@ NEEDED_FOR_ENDPOINTS = {
     "sagemaker:UpdateEndpointWeightsAndCapacities",
 }
 
+# What is made of them has tags.
+NEEDED_FOR_SERVICES = {"ecs:TagResource", "elasticloadbalancing:AddTags"}
+
 OWN_LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 # Where the permissions are not called like the operation.
@@ -100,24 +104,30 @@ def test_an_execution_may_submit_the_revision_it_began_with(stage: Stage) -> Non
     assert all("':*'" in resource for resource in definitions)
 
 
-def test_roles_are_passed_to_sagemaker_only(stage: Stage) -> None:
+def test_roles_are_passed_to_whom_they_are_for_only(stage: Stage) -> None:
     passing = [s for policy in _policies(stage) for s in statements(policy) if "iam:PassRole" in s["Action"]]
-    [statement] = passing
-    assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
-    assert "*" not in statement["Resource"]
+    conditions = [statement["Condition"]["StringEquals"] for statement in passing]
+    on_ecs = ["ecs-tasks.amazonaws.com", "ecs.amazonaws.com"] if stage.settings.serving.ecs else []
+    services = ["sagemaker.amazonaws.com", *on_ecs]
+    assert conditions == [{"iam:PassedToService": service} for service in services]
+    assert not any("*" in statement["Resource"] for statement in passing)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_may_do_what_it_calls_and_nothing_else(stage: Stage, name: str) -> None:
+    if name == "ask" and not stage.settings.serving.ecs:
+        return
     function = stage.one("AWS::Lambda::Function", "".join(part.title() for part in name.split("_")))
     modules = [path for path in (ROOT / "lambdas" / name).glob("*.py") if "boto3.client" in path.read_text()]
     if name == "sweeper" and stage.settings.sweeper.mode == "report":
         modules = [path for path in modules if path.stem != "ending"]
+    if not stage.settings.serving.ecs:
+        modules = [path for path in modules if path.stem not in ("services", "asking")]
     needed = OWN_LOG.union(*map(_calls, modules))
     if name in ("control", "endpoints", "sweeper"):
         needed |= {"s3:ListBucket"}  # so that what was never written reads as missing, not as denied
     if name == "endpoints":
-        needed |= NEEDED_FOR_ENDPOINTS
+        needed |= NEEDED_FOR_ENDPOINTS | (NEEDED_FOR_SERVICES if stage.settings.serving.ecs else set())
     if name == "data_arrived":
         # A run file that is not there must read as missing, too; and a queue calls it.
         needed |= {"s3:ListBucket", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}
@@ -130,7 +140,11 @@ def test_a_function_may_do_what_it_calls_and_nothing_else(stage: Stage, name: st
 
 def test_the_teardown_may_do_what_it_calls_and_nothing_else(stages: dict[str, Stage]) -> None:
     granted = _granted(stages["dev"], "FilesTeardown") | _granted(stages["dev"], "ModelsTeardown")
-    needed = _calls(ROOT / "lambdas" / TEARDOWN / "handler.py")
+    needed = {
+        action
+        for action in _calls(ROOT / "lambdas" / TEARDOWN / "handler.py")
+        if not action.startswith(("ecs:", "elasticloadbalancing:"))  # dev has no services
+    }
     assert _granted(stages["dev"], "FilesTeardown") & _granted(stages["dev"], "ModelsTeardown") >= OWN_LOG
     # Emptying a bucket deletes versions, which is another permission than the one its operation is called after.
     assert granted == OWN_LOG | needed - {"s3:DeleteObjects"} | {"s3:DeleteObject", "s3:DeleteObjectVersion"}
@@ -152,8 +166,8 @@ def test_training_may_do_what_its_storage_calls_and_nothing_else(stage: Stage) -
     assert _granted(stage, "JobsTrainRole") == needed
 
 
-def test_the_serving_container_calls_nothing() -> None:
-    """SageMaker fetches its model; network isolation would stop any call."""
+def test_the_serving_container_calls_nothing_by_an_sdk() -> None:
+    """SageMaker fetches its model, and network isolation would stop any call; elsewhere it is one request."""
     for module in (ROOT / "serving_image").rglob("*.py"):
         assert "boto" not in module.read_text(), module
 
@@ -161,6 +175,7 @@ def test_the_serving_container_calls_nothing() -> None:
 def test_every_handler_exists(stage: Stage) -> None:
     handlers = {function["Handler"] for function in stage.resources("AWS::Lambda::Function").values()}
     expected = {*FUNCTIONS, *([TEARDOWN] if stage.settings.empty_on_destroy else [])}
+    expected -= set() if stage.settings.serving.ecs else {"ask"}
     assert handlers == {f"lambdas.{name}.handler.handler" for name in expected}
     for handler in handlers:
         module, _, function = handler.rpartition(".")
@@ -356,4 +371,13 @@ def _actions_of(service: str, operation: str, arguments: set[str | None]) -> set
     if (service, operation) in ACTIONS:
         return ACTIONS[service, operation]
     suffix = "Version" if "VersionId" in arguments else ""
+    service = {"elbv2": "elasticloadbalancing"}.get(service, service)
     return {f"{service}:{''.join(part.title() for part in operation.split('_'))}{suffix}"}
+
+
+def test_a_task_may_read_its_policy_and_ecs_pull_its_image_and_write_its_log(stages: dict[str, Stage]) -> None:
+    pull = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
+    assert _granted(stages["local"], "ServicesExecutionRole") == OWN_LOG | pull | {"ecr:GetAuthorizationToken"}
+    [reading] = _statements_of(stages["local"], "ServicesTaskRole")
+    assert reading["Action"] == ["s3:GetObject"]
+    assert all("/runs/*/model.tar.gz" in str(resource) for resource in reading["Resource"])

@@ -8,6 +8,7 @@ import pytest
 
 from config.settings import (
     AlertsSettings,
+    EcsSettings,
     ImagesSettings,
     MetricsSettings,
     NetworkSettings,
@@ -16,6 +17,7 @@ from config.settings import (
     TeamsSettings,
     load_settings,
 )
+from contract.cost import ServingPrices, monthly_usd
 from tests.infra.conftest import Stage, statements, synthesise
 
 MLFLOW = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/ours"
@@ -31,6 +33,7 @@ def switched(tmp_path_factory: pytest.TempPathFactory) -> Stage:
             "region": "eu-west-1",
             "network": NetworkSettings(availability_zones=3),
             "metrics": MetricsSettings(mlflow_tracking_uri=MLFLOW),
+            "serving": load_settings("dev").serving.model_copy(update={"ecs": EcsSettings(tasks=2)}),
             "alerts": AlertsSettings(
                 email="somebody@example.org",
                 monthly_budget_usd=200,
@@ -242,3 +245,56 @@ def test_v100s_are_an_environment_of_their_own_with_its_own_machine_image(brough
 
 def test_one_nat_gateway_where_one_is_enough(brought: Stage) -> None:
     assert len(brought.resources("AWS::EC2::NatGateway")) == 1
+
+
+def test_services_are_asked_from_the_network_and_tasks_by_the_load_balancer_alone(switched: Stage) -> None:
+    balancer = switched.one("AWS::ElasticLoadBalancingV2::LoadBalancer")
+    assert balancer["Scheme"] == "internal"
+    assert len(balancer["Subnets"]) == 3
+    groups = switched.resources("AWS::EC2::SecurityGroup")
+    [of_balancer] = [it for name, it in groups.items() if name.startswith("ServicesBalancerGroup")]
+    [callers] = of_balancer["SecurityGroupIngress"]
+    assert (callers["FromPort"], callers["ToPort"]) == (80, 80)
+    assert callers["CidrIp"] == "10.40.0.0/16"
+    [of_tasks] = [it for name, it in groups.items() if name.startswith("ServicesTaskGroup")]
+    assert "SecurityGroupIngress" not in of_tasks
+    [to_tasks] = switched.resources("AWS::EC2::SecurityGroupIngress").values()
+    assert (to_tasks["FromPort"], to_tasks["ToPort"]) == (8080, 8080)
+    assert "ServicesBalancerGroup" in str(to_tasks["SourceSecurityGroupId"])
+
+
+def test_a_stage_without_services_pays_for_no_load_balancer(stages: dict[str, Stage]) -> None:
+    for name in ("dev", "prod"):
+        for kind in ("ElasticLoadBalancingV2::LoadBalancer", "ECS::Cluster"):
+            assert stages[name].resources(f"AWS::{kind}") == {}
+        endpoints = stages[name].one("AWS::Lambda::Function", "Endpoints")
+        assert endpoints["Environment"]["Variables"]["SERVICES"] == ""
+
+
+def test_what_an_endpoint_costs_counts_tasks_and_the_load_balancer(switched: Stage, stages: dict[str, Stage]) -> None:
+    def costs(stage: Stage) -> dict[str, float]:
+        variables = stage.one("AWS::Lambda::Function", "Prepare")["Environment"]["Variables"]
+        return monthly_usd(ServingPrices.model_validate_json(variables["SERVING_PRICES"]))
+
+    task = 0.25 * 0.04048 + 0.5 * 0.004445
+    assert costs(switched)["ecs"] == pytest.approx((2 * task + 0.0225) * 730, abs=0.01)
+    assert "ecs" not in costs(stages["dev"])
+
+
+def test_services_go_with_the_stage_that_empties_itself(switched: Stage) -> None:
+    [teardown] = [it for it in switched.resources("Custom::Teardown").values() if "ModelRole" in it]
+    assert {"Cluster", "Listener"} <= set(teardown)
+    allowed = {
+        action
+        for policy in switched.resources("AWS::IAM::Policy").values()
+        if "ModelsTeardown" in str(policy["Roles"])
+        for statement in statements(policy)
+        for action in statement["Action"]
+    }
+    assert {
+        "ecs:ListServices",
+        "ecs:DeleteService",
+        "elasticloadbalancing:DescribeRules",
+        "elasticloadbalancing:DeleteRule",
+        "elasticloadbalancing:DeleteTargetGroup",
+    } <= allowed

@@ -5,8 +5,13 @@ from contextlib import AbstractContextManager
 from tests.pipeline.laptop import Laptop
 
 _SERVER = """
-import json, os, pathlib, sys, time
+import json, os, pathlib, sys, tempfile, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+if "RLPIPE_MODEL_URI" in os.environ:  # a task on ECS
+    from serving_image.fetching import fetch
+    os.environ["SM_MODEL_DIR"] = tempfile.mkdtemp()
+    fetch(os.environ["RLPIPE_MODEL_URI"], pathlib.Path(os.environ["SM_MODEL_DIR"]), os.environ)
 
 class Faulty(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

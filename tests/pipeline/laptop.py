@@ -2,6 +2,7 @@
 
 import json
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import boto3
 from botocore.config import Config
 
 from cli.api import Api
-from contract.layout import RunLayout, run_id_of
+from contract.layout import ENDPOINT_HEADER, RunLayout, run_id_of
 
 T = TypeVar("T")
 
@@ -135,6 +136,18 @@ class Laptop:
         )
         answer: dict[str, Any] = json.loads(response["Body"].read())
         return answer
+
+    def ask_service(self, endpoint: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer of an endpoint on ECS, at the load balancer."""
+        [balancer] = self.client("elbv2").describe_load_balancers()["LoadBalancers"]
+        asked = urllib.request.Request(
+            f"{self.endpoint_url}/_alb/{balancer['LoadBalancerName']}/invocations",
+            json.dumps(request).encode(),
+            {"Content-Type": "application/json", ENDPOINT_HEADER: endpoint},
+        )
+        with urllib.request.urlopen(asked, timeout=30) as response:
+            answer: dict[str, Any] = json.load(response)
+            return answer
 
     def serves(self, endpoint: str) -> str:
         """The configuration that an endpoint serves; it is named by the run."""

@@ -1,8 +1,8 @@
 """A bad candidate never costs a caller of the champion an answer."""
 
-import json
 import threading
 import time
+import urllib.error
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,22 +33,24 @@ class Load:
 
 
 @contextmanager
-def load(laptop: Laptop, endpoint: str, observation: list[float], threads: int = 3) -> Iterator[Load]:
+def load(
+    laptop: Laptop, endpoint: str, observation: list[float], threads: int = 3, *, on_ecs: bool = False
+) -> Iterator[Load]:
     """Ask the endpoint all the time; a request that is not answered with an action is lost."""
     seen = Load()
     stop = threading.Event()
-    body = json.dumps({"observation": observation})
+    ask_once = laptop.ask_service if on_ecs else laptop.ask
 
-    def ask(client: Any) -> None:
+    def ask() -> None:
         while not stop.is_set():
             try:
-                response = client.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=body)
-                seen.actions[json.loads(response["Body"].read())["action"]] += 1
+                seen.actions[ask_once(endpoint, {"observation": observation})["action"]] += 1
             except Exception as error:
-                seen.lost.append(f"{type(error).__name__}: {error}")
+                said = error.read().decode() if isinstance(error, urllib.error.HTTPError) else error
+                seen.lost.append(f"{type(error).__name__}: {said}")
             time.sleep(0.005)
 
-    asking = [threading.Thread(target=ask, args=(laptop.client("sagemaker-runtime"),)) for _ in range(threads)]
+    asking = [threading.Thread(target=ask) for _ in range(threads)]
     for thread in asking:
         thread.start()
     try:

@@ -73,3 +73,22 @@ def test_a_command_to_ask_with_has_an_observation_of_the_right_form(
 ) -> None:
     snapshot: Any = SimpleNamespace(endpoint="mine", specification={"specification": {"environment": environment}})
     assert predict_command(snapshot) == f"rlpipe predict mine --observation '{observation}'"
+
+
+def test_a_policy_on_ecs_is_asked_through_the_api(aws: FakeAws, rlpipe: Callable[..., Said]) -> None:
+    aws.policies["boat"] = {"target": "ecs"}
+    refused = {"error": {"field": "observation", "given": "a list of 1", "expected": "a list of 4 numbers"}}
+    aws.answers = [(200, {"action": 3}), (400, refused), (502, {"message": "boat does not answer: TimeoutError"})]
+    assert rlpipe("predict", "boat", "--observation", "[0, 0, 0, 0]").stdout == "3\n"
+    assert "POST /services/boat/action" in aws.calls
+    said = rlpipe("predict", "boat", "--observation", "[0]")
+    assert (said.exit_code, "a list of 4 numbers (given: a list of 1)" in said.stderr) == (2, True)
+    said = rlpipe("predict", "boat", "--observation", "[0]")
+    assert (said.exit_code, "TimeoutError" in said.stderr) == (1, True)
+
+
+def test_a_policy_on_ecs_that_is_off_is_not_asked(aws: FakeAws, rlpipe: Callable[..., Said]) -> None:
+    aws.policies["boat"] = {"target": "ecs", "status": "Off"}
+    said = rlpipe("predict", "boat", "--observation", "[0]")
+    assert (said.exit_code, "boat does not answer" in said.stderr) == (2, True)
+    assert "POST /services/boat/action" not in aws.calls

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from config.settings import FOLDER, Settings, SettingsError, load_settings
+from config.settings import FOLDER, EcsSettings, Settings, SettingsError, load_settings
 
 Document = dict[str, Any]
 Load = Callable[..., Settings]
@@ -182,3 +182,20 @@ def test_every_setting_is_described() -> None:
         return found
 
     assert undescribed(Settings) == []
+
+
+@pytest.mark.parametrize(
+    ("ecs", "said"),
+    [
+        ({"cpu": 300}, "256, 512, 1024, 2048 or 4096"),
+        ({"cpu": 256, "memory_mib": 4096}, "512 to 2048 with cpu 256, it is 4096"),
+        ({"tasks": 3, "max_tasks": 2}, "at least the 3 of tasks, it is 2"),
+    ],
+)
+def test_tasks_have_a_size_that_fargate_has(ecs: dict[str, int], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        EcsSettings.model_validate(ecs)
+
+
+def test_a_task_costs_its_vcpu_and_its_memory() -> None:
+    assert EcsSettings(cpu=1024, memory_mib=2048).task_hour == pytest.approx(0.04048 + 2 * 0.004445)

@@ -85,8 +85,9 @@ WRONG_RUN_FILES: list[tuple[str, str | bytes, str]] = [
     ("deploy.endpoint", ENV + "deploy: {endpoint: 'no spaces please'}", "text that matches"),
     ("deploy.endpoint", ENV + f"deploy: {{endpoint: {'x' * 64}}}", "at most 63 characters"),
     ("deploy.endpoint", ENV + f"deploy: {{endpoint: x{'-' * 62}x}}", "at most 63 characters"),
-    ("deploy.target", ENV + "deploy: {target: ecs}", "there is no service on ECS yet"),
-    ("deploy.target", ENV + "deploy: {target: lambda}", "one of 'sagemaker', 'sagemaker-serverless' or 'none'"),
+    ("deploy", ENV + "deploy: {target: ecs, shadow: {hours: 1}}", "shadow: not with the target ecs"),
+    ("deploy", ENV + "deploy: {target: ecs, drift: {}}", "drift: not with the target ecs"),
+    ("deploy.target", ENV + "deploy: {target: lambda}", "one of 'sagemaker', 'sagemaker-serverless', 'ecs' or 'none'"),
     # a log alone
     ("environment.action_space", LOG + "environment: {observation_space: {type: Discrete, n: 4}}", "required"),
     ("environment.observation_space", f"environment: {{id: CartPole-v1, {SPACES}}}", "CartPole-v1 has its own"),

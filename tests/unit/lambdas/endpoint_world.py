@@ -8,7 +8,7 @@ import pytest
 from contract.champion import Champion, Policy
 from contract.run import DeploySection, ResolvedRun, RunSpecification, Source
 from lambdas.endpoints import alarms, champions, deployment, hosting, lease, scaling, specifications
-from lambdas.endpoints.hosting import Endpoint
+from lambdas.endpoints.endpoint import Endpoint
 from lambdas.endpoints.lease import Lease
 
 RUN, REHEARSAL = "cartpole-222222222222", "rehearsal-222222222222"
@@ -85,7 +85,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         assert name not in made.endpoints
         made.endpoints[name] = Endpoint(name=name, status="Creating", config=config)
 
-    def update(name: str, config: str, gradually: Any = None) -> None:
+    def update(name: str, config: str, deploy: DeploySection | None = None, alarms: list[str] | None = None) -> None:
+        gradually = hosting.gradual(deploy, alarms or []) if deploy else None
         assert made.endpoints[name].status == "InService"
         made.endpoints[name] = Endpoint(name=name, status="Updating", config=made.endpoints[name].config)
         made.deployments.append((config, gradually))
@@ -136,7 +137,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(lease, "holding", holding)
     monkeypatch.setattr(specifications, "find", read)
     monkeypatch.setattr(scaling, "register", lambda endpoint, deploy: made.scaled.add(endpoint))
-    monkeypatch.setattr(scaling, "deregister", lambda endpoint: made.scaled.discard(endpoint))
+    monkeypatch.setattr(scaling, "deregister", lambda endpoint, target: made.scaled.discard(endpoint))
     monkeypatch.setattr(champions, "everyone", lambda: [made.champion] if made.champion else [])
     monkeypatch.setattr(champions, "read", lambda endpoint: made.champion)
     monkeypatch.setattr(champions, "write", lambda champion: setattr(made, "champion", champion))

@@ -5,7 +5,7 @@ import pytest
 from contract.champion import Champion
 from contract.run import DeploySection
 from lambdas.endpoints import deployment, hosting, operations
-from lambdas.endpoints.hosting import Endpoint
+from lambdas.endpoints.endpoint import Endpoint
 from tests.unit.lambdas.endpoint_world import CHAMPION, REHEARSAL, RUN, World, world
 
 __all__ = ["world"]
@@ -209,7 +209,7 @@ def test_a_run_that_is_aborted_in_its_rehearsal_leaves_nothing(world: World) -> 
     deployment.abandon(RUN)
     assert REHEARSAL in world.endpoints, "it is being created, and cannot be deleted"
     world.settle(REHEARSAL)
-    operations.endpoint_changed({"EndpointName": REHEARSAL, "EndpointConfigName": RUN})
+    operations.endpoint_changed(REHEARSAL, RUN, hosting)
     assert (set(world.endpoints), world.servable, world.holder) == ({"cartpole"}, {CHAMPION}, "")
 
 
@@ -220,10 +220,10 @@ def test_a_run_that_is_aborted_while_it_deploys_is_undone(world: World) -> None:
     world.step("deploy")
     deployment.abandon(RUN)
     world.settle("cartpole", config=RUN)
-    operations.endpoint_changed({"EndpointName": "cartpole", "EndpointConfigName": RUN})
+    operations.endpoint_changed("cartpole", RUN, hosting)
     assert world.deployments[-1] == (CHAMPION, None)
     world.settle("cartpole", config=CHAMPION)
-    operations.endpoint_changed({"EndpointName": "cartpole", "EndpointConfigName": CHAMPION})
+    operations.endpoint_changed("cartpole", CHAMPION, hosting)
     assert (world.endpoints["cartpole"].config, world.servable, world.holder) == (CHAMPION, {CHAMPION}, "")
 
 

@@ -8,8 +8,8 @@ import pytest
 from contract.champion import Champion
 from contract.run import DeploySection
 from lambdas import moments
-from lambdas.endpoints import handler, operations
-from lambdas.endpoints.hosting import Endpoint
+from lambdas.endpoints import handler, hosting, operations
+from lambdas.endpoints.endpoint import Endpoint
 from tests.unit.lambdas.endpoint_world import CHAMPION, World, world
 
 __all__ = ["world"]
@@ -43,7 +43,7 @@ def prices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def changed(world: World) -> None:
     """SageMaker tells of the endpoint."""
-    operations.endpoint_changed({"EndpointName": "cartpole", "EndpointConfigName": world.endpoints["cartpole"].config})
+    operations.endpoint_changed("cartpole", world.endpoints["cartpole"].config, hosting)
 
 
 def test_a_rollback_goes_one_back_and_is_noted_when_it_is_done(world: World) -> None:

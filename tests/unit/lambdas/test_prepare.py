@@ -228,3 +228,21 @@ def test_a_run_without_its_data_is_refused(stub: Stub, content: bytes, names: li
     answer = prepare.handler(EVENT, None)
     assert answer["valid"] is False
     assert said.removeprefix("- ") in answer["reason"]
+
+
+@pytest.mark.parametrize(("prices", "valid"), [("", False), (', "tasks": 1, "task_hour": 0.02', True)])
+def test_a_stage_without_services_refuses_the_target_ecs(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, prices: str, valid: bool
+) -> None:
+    monkeypatch.setenv("SERVING_PRICES", f'{{"instances": 2, "instance_hour": 0.1{prices}}}')
+    monkeypatch.setattr(prepare, "_begin_record", lambda run, uri: None)
+    s3 = stub(prepare._s3)
+    drop(s3, b"environment: {id: CartPole-v1}\ndeploy: {target: ecs}")
+    s3.add_response("put_object", {})
+    answer = prepare.handler(EVENT, None)
+    assert answer["valid"] is valid
+    if valid:
+        assert (answer["target"], answer["monthly_usd"]) == ("ecs", 14.6)
+    else:
+        assert "deploy.target" in answer["reason"]
+        assert "serving.ecs in the stage's settings" in answer["reason"]

@@ -3,12 +3,14 @@
 import io
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
+from lambdas.smoke_test import asking
 from lambdas.smoke_test import handler as smoke_test
 
 Stub = Callable[[Any], Stubber]
@@ -90,21 +92,14 @@ def test_an_endpoint_that_answers_with_an_error_fails(stub: Stub, monkeypatch: p
 
 
 @pytest.mark.parametrize(("slow", "passes"), [(0, True), (9, True), (11, False)])
-def test_the_median_of_single_observations_must_be_quick(
-    monkeypatch: pytest.MonkeyPatch, slow: int, passes: bool
-) -> None:
-    now = 0.0
+def test_the_median_of_single_observations_must_be_quick(slow: int, passes: bool) -> None:
     asked: list[Any] = []
 
-    def ask(endpoint: str, request: dict[str, Any]) -> Any:
-        nonlocal now
+    def ask(request: dict[str, Any]) -> tuple[Any, float]:
         asked.append(request["observation"])
-        now += 0.4 if len(asked) <= slow else 0.001
-        return {"action": 0}
+        return {"action": 0}, 0.4 if len(asked) <= slow else 0.001
 
-    monkeypatch.setattr(smoke_test, "_ask", ask)
-    monkeypatch.setattr(smoke_test.time, "perf_counter", lambda: now)
-    answer = smoke_test._time("cartpole", [{"observation": [0.0]}, {"observation": [1.0]}], 250, "all actions")
+    answer = smoke_test._time(ask, [{"observation": [0.0]}, {"observation": [1.0]}], 250, "all actions")
     assert answer["passed"] is passes
     assert len(asked) == smoke_test.TIMED
     assert asked[:3] == [[0.0], [1.0], [0.0]]
@@ -112,18 +107,40 @@ def test_the_median_of_single_observations_must_be_quick(
         assert "400 ms for an observation, median of 20; deploy.max_latency_ms is 250" in answer["reason"]
 
 
-def test_timing_a_policy_that_crawls_does_not_take_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-
-    def ask(endpoint: str, request: dict[str, Any]) -> Any:
-        nonlocal now
-        now += 10
-        return {"action": 0}
-
-    monkeypatch.setattr(smoke_test, "_ask", ask)
-    monkeypatch.setattr(smoke_test.time, "perf_counter", lambda: now)
-    answer = smoke_test._time("cartpole", [{"observation": [0.0]}], 250, "all actions")
+def test_timing_a_policy_that_crawls_does_not_take_for_ever() -> None:
+    answer = smoke_test._time(lambda _: ({"action": 0}, 10.0), [{"observation": [0.0]}], 250, "all actions")
     assert (answer["passed"], "median of 2" in answer["reason"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "passes", "reason"),
+    [
+        ({"statusCode": 200, "body": '{"actions": [0], "action": 0}', "seconds": 0.002}, True, "in 2.0 ms"),
+        ({"statusCode": 500, "body": '{"error": "broken"}', "seconds": 0.002}, False, '500 {"error": "broken"}'),
+        ({"errorMessage": "timed out after 20 s"}, False, "timed out after 20 s"),
+    ],
+    ids=["answers", "fails", "is not reached"],
+)
+def test_a_service_on_ecs_is_asked_through_the_function_in_its_network(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], passes: bool, reason: str
+) -> None:
+    monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
+    monkeypatch.setenv("ASK_FUNCTION", "ask")
+    stub(smoke_test._s3).add_response("get_object", body(b'{"observations": [[0.5]], "actions": [0]}'))
+    asked: list[dict[str, Any]] = []
+
+    def invoke(FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
+        assert FunctionName == "ask"
+        asked.append(json.loads(Payload))
+        failed = {"FunctionError": "Unhandled"} if "errorMessage" in said else {}
+        return {"Payload": io.BytesIO(json.dumps(said).encode()), **failed}
+
+    monkeypatch.setattr(asking, "_lambda", SimpleNamespace(invoke=invoke))
+    answer = smoke_test.handler({**EVENT, "target": "ecs"}, None)
+    assert answer["passed"] is passes
+    assert reason in answer["reason"]
+    assert asked[0] == {"endpoint": "cartpole", "body": '{"observations": [[0.5]]}'}
+    assert len(asked) == (1 + smoke_test.TIMED if passes else 1)
 
 
 def test_a_policy_that_is_told_the_valid_actions_is_told_those_of_validation(

@@ -106,6 +106,26 @@ def test_only_what_runs_as_the_stages_own_role_is_deleted(sagemaker: MagicMock, 
     ]
 
 
+def test_services_are_deleted_with_what_the_load_balancer_knows_of_them(
+    answers: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ecs, balancing = MagicMock(), MagicMock()
+    ecs.get_paginator.return_value.paginate.return_value = [{"serviceArns": ["arn:service/c/a"]}, {"serviceArns": []}]
+    weights = {"TargetGroups": [{"TargetGroupArn": "a"}, {"TargetGroupArn": "b"}]}
+    rules = [
+        {"RuleArn": "default", "IsDefault": True, "Actions": [{"Type": "fixed-response"}]},
+        {"RuleArn": "of-a", "IsDefault": False, "Actions": [{"Type": "forward", "ForwardConfig": weights}]},
+    ]
+    balancing.get_paginator.return_value.paginate.return_value = [{"Rules": rules}]
+    monkeypatch.setattr(teardown, "_ecs", ecs)
+    monkeypatch.setattr(teardown, "_balancing", balancing)
+    teardown.handler(_request("Delete", Cluster="c", Listener="l"), None)
+    ecs.delete_service.assert_called_once_with(cluster="c", service="arn:service/c/a", force=True)
+    balancing.delete_rule.assert_called_once_with(RuleArn="of-a")
+    assert [call.kwargs["TargetGroupArn"] for call in balancing.delete_target_group.mock_calls] == ["a", "b"]
+    assert answers[0]["Status"] == "SUCCESS"
+
+
 def test_cloudformation_is_told_what_went_wrong(s3: MagicMock, answers: list[dict[str, Any]]) -> None:
     s3.delete_objects.return_value = {"Errors": [{"Key": "a", "Message": "locked"}]}
     teardown.handler(_request("Delete", Buckets=["one"]), None)
