@@ -13,7 +13,8 @@ def test_whatever_is_asked_the_answer_is_as_documented(laptop: Laptop) -> None:
     assert seen.failures == []
     assert seen.answers.total() >= 200
     answered = {name.rpartition(" ")[0] for name in seen.answers if name.endswith(("200", "202"))}
-    assert len(answered) >= 8, "half of the requests are to what there is"
+    there = {"GET /policies", "GET /policies/{endpoint}", "GET /runs", "GET /runs/{run_id}"}
+    assert there <= answered, "half of the requests are to what there is"
 
 
 def test_who_does_not_sign_is_refused(laptop: Laptop) -> None:
