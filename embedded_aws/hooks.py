@@ -266,8 +266,8 @@ def keep_state_beside(service: str, get: Callable[[], Any], put: Callable[[Any],
     get_other, put_other = module.get_state, module.load_persisted_state
 
     def put_both(state: dict[str, Any]) -> None:
-        put_other(state["others"])
-        put(state["ours"])
+        put_other(state.get("others", state))  # all of it, where it was kept before there was a part of ours
+        put(state.get("ours", {}))
 
     keep_state_of(service, lambda: {"others": get_other(), "ours": get()}, put_both)
 

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +86,74 @@ def test_endpoints_serve_again_and_jobs_are_known(kept: Instance) -> None:
     assert kept.invoke(endpoint) == "still here"
     assert kept.functions.invoke(FunctionName=function)["Payload"].read() == b'"called"'
     assert kept.lines(kept.end(kept.submit(kept.definition("say", "again"), queue))) == ["again"]
+
+
+def test_services_on_ecs_answer_again(kept: Instance) -> None:
+    ecs, balancing, role = kept.client("ecs"), kept.client("elbv2"), kept.role("jobs")
+    cluster = ecs.create_cluster(clusterName=unique("cluster"))["cluster"]["clusterName"]
+    [balancer] = balancing.create_load_balancer(Name="keeper", Subnets=["subnet-1"])["LoadBalancers"]
+    nobody = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}
+    [listener] = balancing.create_listener(
+        LoadBalancerArn=balancer["LoadBalancerArn"], Protocol="HTTP", Port=80, DefaultActions=[nobody]
+    )["Listeners"]
+    first, second = (
+        balancing.create_target_group(Name=name, Protocol="HTTP", Port=8080, VpcId="vpc-1", TargetType="ip")[
+            "TargetGroups"
+        ][0]["TargetGroupArn"]
+        for name in ("first", "second")
+    )
+    weights = [{"TargetGroupArn": first, "Weight": 100}, {"TargetGroupArn": second, "Weight": 0}]
+    [rule] = balancing.create_rule(
+        ListenerArn=listener["ListenerArn"],
+        Priority=1,
+        Conditions=[{"Field": "path-pattern", "Values": ["/invocations"]}],
+        Actions=[{"Type": "forward", "ForwardConfig": {"TargetGroups": weights}}],
+    )["Rules"]
+    log = {"awslogs-group": "tasks", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "task"}
+    ecs.register_task_definition(
+        family="served",
+        executionRoleArn=role,
+        taskRoleArn=role,
+        containerDefinitions=[
+            {
+                "name": "policy",
+                "image": kept.serving_image,
+                "logConfiguration": {"logDriver": "awslogs", "options": log},
+            }
+        ],
+    )
+    shifting = {"alternateTargetGroupArn": second, "productionListenerRule": rule["RuleArn"], "roleArn": role}
+    ecs.create_service(
+        cluster=cluster,
+        serviceName="served",
+        taskDefinition="served",
+        desiredCount=1,
+        loadBalancers=[
+            {
+                "targetGroupArn": first,
+                "containerName": "policy",
+                "containerPort": 8080,
+                "advancedConfiguration": shifting,
+            }
+        ],
+        deploymentConfiguration={"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0},
+    )
+
+    def answers() -> bool:
+        try:
+            urllib.request.urlopen(f"{kept.url}/_alb/keeper/invocations", b"wrong", timeout=10)
+        except urllib.error.HTTPError as error:
+            return (error.code, error.read()) == (400, b"expected something else")  # the container's own words
+        return False
+
+    until(answers, what="the task answers")
+    saved(kept)
+
+    crash(kept)
+
+    until(answers, what="a task answers again")
+    [service] = ecs.describe_services(cluster=cluster, services=["served"])["services"]
+    assert (service["status"], service["runningCount"]) == ("ACTIVE", 1)
 
 
 def test_an_execution_that_was_interrupted_is_aborted_and_whoever_watches_is_told(kept: Instance) -> None:
