@@ -243,7 +243,7 @@ ROUTES: tuple[Route, ...] = (
         body=Observation,
         body_required=True,
         checked={"type": "object", "anyOf": [{"required": ["observation"]}, {"required": ["observations"]}]},
-        answers={200: Action, 400: NoAction, 502: NoAction},
+        answers={200: Action, 400: NoAction, 404: NoAction, 502: NoAction},
     ),
 )
 

@@ -131,5 +131,5 @@ def test_without_a_folder_it_fetches_its_model(
 def test_the_image_has_authorities_to_trust(serving: Image, start: Start) -> None:
     """For S3 by TLS; without any it would trust nobody."""
     container = start(serving, "-c", "import signal; signal.pause()", options=(NO_NETWORK, "--entrypoint=python"))
-    known = container.python("import ssl; print(ssl.create_default_context().cert_store_stats()['x509_ca'])")
+    known = container.python("import os, ssl; print(len(os.listdir(ssl.get_default_verify_paths().capath)))")
     assert int(known) > 50

@@ -35,13 +35,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str,
         server.shutdown()
 
 
-@pytest.mark.parametrize("status", [200, 400, 500])
-def test_a_request_of_the_api_is_passed_on_and_its_answer_back(asked: list[Any], status: int) -> None:
+@pytest.mark.parametrize(("status", "told"), [(200, 200), (400, 400), (404, 404), (413, 400), (500, 502), (503, 502)])
+def test_a_request_of_the_api_is_passed_on_and_its_answer_back(asked: list[Any], status: int, told: int) -> None:
     body = json.dumps({"observation": [0.5], "status": status})
     answer = ask.handler({"pathParameters": {"endpoint": "cartpole"}, "body": body}, None)
-    assert answer == {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": body}
+    assert answer == {"statusCode": told, "headers": {"Content-Type": "application/json"}, "body": body}
     [(path, headers, sent)] = asked
     assert (path, headers["X-Rlpipe-Endpoint"], sent["observation"]) == ("/before/invocations", "cartpole", [0.5])
+
+
+@pytest.mark.parametrize("endpoint", ["", "a b", "x\r\nHost: y", "\u2603", "x" * 64])
+def test_what_is_no_name_of_an_endpoint_is_not_asked_for(asked: list[Any], endpoint: str) -> None:
+    answer = ask.handler({"pathParameters": {"endpoint": endpoint}, "body": "{}"}, None)
+    assert (answer["statusCode"], asked) == (404, [])
 
 
 def test_the_smoke_test_learns_how_long_it_took(asked: list[Any]) -> None:
