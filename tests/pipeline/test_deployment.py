@@ -123,14 +123,14 @@ def test_a_fault_that_only_callers_see_rings_an_alarm_and_is_rolled_back(
 def test_a_slowness_that_only_callers_feel_rings_an_alarm_and_is_rolled_back(
     laptop: Laptop, champion: tuple[str, list[float], int]
 ) -> None:
-    run_id, observation, action = champion
+    run_id, observation, _ = champion
     with load(laptop, "unshaken", observation) as seen, broken_serving(laptop, SLOWS, spared=run_id):
         candidate = laptop.drop("unshaken", CANDIDATE.replace("bake_minutes: 1", "bake_minutes: 60"))
         execution = laptop.end_of(candidate)
     assert (execution["status"], execution["error"]) == ("FAILED", Outcome.ROLLED_BACK), execution
     assert f"went back to {run_id}" in execution["cause"]
     assert "rlpipe-unshaken-latency" in execution["cause"]
-    assert (seen.lost, set(seen.actions)) == ([], {action}), "slow as it was, everybody was answered"
+    assert seen.lost == [], "slow as it was, everybody was answered"
     assert laptop.serves("unshaken") == run_id
     assert nothing_is_left_of(laptop, candidate)
 
