@@ -170,8 +170,8 @@ def test_an_execution_without_leave_to_terminate_leaves_its_job_running(aws: Acc
     aws.states.stop_execution(executionArn=execution)
 
     assert machine.end(execution)["status"] == "ABORTED"
-    assert aws.job(job_id)["status"] == "RUNNING"
     aws.batch.terminate_job(jobId=job_id, reason="done")
+    assert aws.end(job_id)["statusReason"] == "done", "nobody had ended it before"
 
 
 @pytest.mark.page("batch/latest/userguide/execution-IAM-role.html")
