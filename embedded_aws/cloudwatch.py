@@ -130,11 +130,21 @@ def _check(alarm: str, function: str, policy: Any) -> None:
 def _described(alarm: _Alarm) -> list[dict[str, Any]]:
     """What an alarm watches, as events say it."""
     if alarm.get("Metrics"):
-        return [{"id": it["Id"], "expression": it.get("Expression"), "returnData": True} for it in alarm["Metrics"]]
+        return [_of_query(it) for it in alarm["Metrics"]]
     dimensions = {item["Name"]: item["Value"] for item in alarm.get("Dimensions") or []}
     metric = {"namespace": alarm["Namespace"], "name": alarm["MetricName"], "dimensions": dimensions}
     stat = {"metric": metric, "period": alarm.get("Period", 60), "stat": _statistic(alarm)}
     return [{"id": "m1", "metricStat": stat, "returnData": True}]
+
+
+def _of_query(query: dict[str, Any]) -> dict[str, Any]:
+    described = {"id": query["Id"], "returnData": query.get("ReturnData", True)}
+    if query.get("Expression"):
+        return described | {"expression": query["Expression"]}
+    stat = query["MetricStat"]
+    dimensions = {item["Name"]: item["Value"] for item in stat["Metric"].get("Dimensions") or []}
+    metric = {"namespace": stat["Metric"]["Namespace"], "name": stat["Metric"]["MetricName"], "dimensions": dimensions}
+    return described | {"metricStat": {"metric": metric, "period": stat["Period"], "stat": stat["Stat"]}}
 
 
 def _now(state: str, reason: str) -> dict[str, str]:

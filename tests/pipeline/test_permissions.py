@@ -33,7 +33,6 @@ _UNDELIVERED = "an event that the function failed on three times; the conformanc
 _POLLED = "AWS polls the queue in the function's name; the laptop's AWS does so in its own"
 _SCALED = "endpoints of the laptop's settings do not scale; tests/unit/lambdas holds the calls"
 UNUSED = {
-    ("alerts-AlertRole", "sqs:SendMessage"): _UNDELIVERED,
     ("api-ControlRole", "sqs:SendMessage"): _UNDELIVERED,
     ("events-DataArrivedRole", "sqs:ChangeMessageVisibility"): _POLLED,
     ("events-DataArrivedRole", "sqs:DeleteMessage"): _POLLED,
@@ -56,7 +55,10 @@ UNUSED = {
 }
 """Grants that no test of the pipeline uses, by role and action, each with its reason."""
 
-SELDOM = {("api-ControlRole", "states:DescribeExecution"): "of two who resume a run at once, the slower one looks"}
+SELDOM = {
+    ("alerts-AlertRole", "sqs:SendMessage"): _UNDELIVERED,
+    ("api-ControlRole", "states:DescribeExecution"): "of two who resume a run at once, the slower one looks",
+}
 """Grants that a run of the tests may or may not use."""
 
 
