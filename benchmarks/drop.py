@@ -1,11 +1,10 @@
 """The way of a run on the laptop: how long after its file is dropped training begins, and an endpoint answers.
 
-Read from the times that the services say themselves: of the run's log, and of its execution's history.
+Read from the times that the services say themselves: of the run's log, its job and its execution.
 """
 
 import json
 import time
-from datetime import datetime
 from statistics import median
 from typing import Any
 
@@ -39,25 +38,16 @@ def _one(laptop: Laptop, experiment: str) -> Moments:
     dropped = time.time()
     run_id = laptop.drop(experiment, QUICK)
     laptop.reaches(run_id, Outcome.SUCCEEDED, seconds=PATIENCE)
-    moments = {"the execution starts": _entered(laptop, run_id, "") - dropped}
+    execution = laptop.end_of(run_id)
+    moments = {"the execution starts": execution["startDate"].timestamp() - dropped}
     (job,) = [job for job in laptop.jobs_of(run_id) if job["jobName"].endswith("-seed-0")]
     moments["the training's job is submitted"] = job["createdAt"] / 1000 - dropped
     (detail,) = laptop.batch.describe_jobs(jobs=[job["jobId"]])["jobs"]
     moments["its container starts"] = detail["startedAt"] / 1000 - dropped
     moments["the first training step"] = _said(laptop, detail["container"], "started") - dropped
     moments["training has ended"] = detail["stoppedAt"] / 1000 - dropped
-    moments["the run has ended"] = laptop.end_of(run_id)["stopDate"].timestamp() - dropped
+    moments["the run has ended"] = execution["stopDate"].timestamp() - dropped
     return {name: round(seconds, 3) for name, seconds in moments.items()}
-
-
-def _entered(laptop: Laptop, run_id: str, state: str) -> float:
-    """When an execution began, or entered a state first."""
-    history = laptop.states.get_execution_history(executionArn=laptop.execution_arn(run_id), maxResults=1000)
-    for event in history["events"]:
-        if event.get("stateEnteredEventDetails", {}).get("name", "") == state:
-            at: datetime = event["timestamp"]
-            return at.timestamp()
-    raise LookupError(f"{run_id} was never in {state}")
 
 
 def _said(laptop: Laptop, container: dict[str, Any], event: str) -> float:

@@ -141,6 +141,9 @@ class Route(BaseModel):
 
 _REFUSED: dict[int, type[BaseModel]] = {400: Problem, 404: Problem}
 
+_ASKED = {"type": "object", "anyOf": [{"required": ["observation"]}, {"required": ["observations"]}]}
+"""What a policy is asked, as far as API Gateway looks at it."""
+
 ROUTES: tuple[Route, ...] = (
     Route(
         name="submitRun",
@@ -232,7 +235,7 @@ ROUTES: tuple[Route, ...] = (
         summary="What the policy of an endpoint does; straight from SageMaker.",
         body=Observation,
         body_required=True,
-        checked={"type": "object", "anyOf": [{"required": ["observation"]}, {"required": ["observations"]}]},
+        checked=_ASKED,
         answers={200: Action, 400: NoAction, 502: NoAction},
     ),
     Route(
@@ -242,7 +245,7 @@ ROUTES: tuple[Route, ...] = (
         summary="The same of an endpoint on ECS, in a stage that has some; through a function in its network.",
         body=Observation,
         body_required=True,
-        checked={"type": "object", "anyOf": [{"required": ["observation"]}, {"required": ["observations"]}]},
+        checked=_ASKED,
         answers={200: Action, 400: NoAction, 404: NoAction, 502: NoAction},
     ),
 )

@@ -129,22 +129,25 @@ def _check(alarm: str, function: str, policy: Any) -> None:
 
 def _described(alarm: _Alarm) -> list[dict[str, Any]]:
     """What an alarm watches, as events say it."""
-    if alarm.get("Metrics"):
-        return [_of_query(it) for it in alarm["Metrics"]]
+    if not alarm.get("Metrics"):
+        return [{"id": "m1", "metricStat": _metric_stat(alarm), "returnData": True}]
+    return [
+        {"id": it["Id"], "returnData": it.get("ReturnData", True)}
+        | ({"expression": it["Expression"]} if it.get("Expression") else {"metricStat": _metric_stat(_watching(it))})
+        for it in alarm["Metrics"]
+    ]
+
+
+def _metric_stat(alarm: _Alarm) -> dict[str, Any]:
     dimensions = {item["Name"]: item["Value"] for item in alarm.get("Dimensions") or []}
     metric = {"namespace": alarm["Namespace"], "name": alarm["MetricName"], "dimensions": dimensions}
-    stat = {"metric": metric, "period": alarm.get("Period", 60), "stat": _statistic(alarm)}
-    return [{"id": "m1", "metricStat": stat, "returnData": True}]
+    return {"metric": metric, "period": alarm.get("Period", 60), "stat": _statistic(alarm)}
 
 
-def _of_query(query: dict[str, Any]) -> dict[str, Any]:
-    described = {"id": query["Id"], "returnData": query.get("ReturnData", True)}
-    if query.get("Expression"):
-        return described | {"expression": query["Expression"]}
+def _watching(query: dict[str, Any]) -> _Alarm:
+    """What an alarm on the one metric of a query would say of it."""
     stat = query["MetricStat"]
-    dimensions = {item["Name"]: item["Value"] for item in stat["Metric"].get("Dimensions") or []}
-    metric = {"namespace": stat["Metric"]["Namespace"], "name": stat["Metric"]["MetricName"], "dimensions": dimensions}
-    return described | {"metricStat": {"metric": metric, "period": stat["Period"], "stat": stat["Stat"]}}
+    return {**stat["Metric"], "Period": stat["Period"], "Statistic": stat["Stat"]}
 
 
 def _now(state: str, reason: str) -> dict[str, str]:
@@ -163,9 +166,9 @@ def _calculated(alarm: _Alarm) -> list[float | None]:
     periods = range(alarm.get("EvaluationPeriods", 1))
     values: dict[str, list[float | None]] = {}
     for query in alarm["Metrics"]:
-        if stat := query.get("MetricStat"):
-            watched = {**stat["Metric"], "Period": stat["Period"], "EvaluationPeriods": len(periods)}
-            values[query["Id"]] = _values(watched, _points_of(watched), stat["Stat"])
+        if query.get("MetricStat"):
+            watched = {**_watching(query), "EvaluationPeriods": len(periods)}
+            values[query["Id"]] = _values(watched, _points_of(watched), _statistic(watched))
     [expression] = [query["Expression"] for query in alarm["Metrics"] if query.get("Expression")]
     return [
         metric_math.calculate(expression, {name: found[number] for name, found in values.items()}) for number in periods

@@ -14,15 +14,17 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from embedded_aws import balancing, cloudwatch, hooks, permissions
+from embedded_aws import balancing, fleets, hooks, permissions
+from embedded_aws.fleets import RollbackError
+from embedded_aws.keeping import Kept
 from embedded_aws.process import GroupRegister, LogShipper
 from embedded_aws.serving import Server, ServingError
 from embedded_aws.settings import Settings, arn
 
 _Response = tuple[int, dict[str, str], bytes]
+_RANG = "Service deployment rolled back because alarms are in ALARM: {}."
 _DRAINING_SECONDS = 1.0
 """A task gets no new requests for so long before it is stopped: the deregistration delay, on AWS minutes."""
-_KEPT = ("task_definitions", "services", "deployments", "revisions")
 
 
 class EcsError(Exception):
@@ -31,10 +33,6 @@ class EcsError(Exception):
     def __init__(self, message: str, code: str = "ClientException") -> None:
         super().__init__(message)
         self.code = code
-
-
-class RollbackError(Exception):
-    """A deployment that went back; the text is its statusReason."""
 
 
 class Task(Server):
@@ -65,8 +63,13 @@ class Task(Server):
         self._folder.mkdir(parents=True)
 
 
-class Ecs:
-    """The part of ECS that services are made by: `call("CreateService", {...})`."""
+class Ecs(Kept):
+    """The part of ECS that services are made by: `call("CreateService", {...})`.
+
+    Services that were restored answer again after `revive`.
+    """
+
+    KEPT = ("task_definitions", "services", "deployments", "revisions")
 
     def __init__(self, settings: Settings, groups: GroupRegister, logs: LogShipper) -> None:
         self._settings, self._groups, self._logs = settings, groups, logs
@@ -99,17 +102,6 @@ class Ecs:
     def service(self, cluster: str, name: str) -> dict[str, Any] | None:
         """A service that is there; None when there is none."""
         return self._services.get(f"{cluster}/{name}")
-
-    def kept(self) -> dict[str, Any]:
-        """All that there is, for `restore`."""
-        with self._lock:
-            return copy.deepcopy({name: getattr(self, f"_{name}") for name in _KEPT})
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up what an instance before had; its services answer again after `revive`."""
-        with self._lock:
-            for name in _KEPT:
-                getattr(self, f"_{name}").update(state.get(name, {}))
 
     def revive(self) -> None:
         """Start the tasks of the services that were restored."""
@@ -336,27 +328,19 @@ class Ecs:
         if how.get("strategy") == "CANARY":
             canary = how["canaryConfiguration"]
             steps.insert(0, (canary["canaryPercent"], canary["canaryBakeTimeInMinutes"]))
+
+        def wait(seconds: float) -> None:
+            time.sleep(seconds)
+            if self._services.get(_key(service)) is not service:
+                raise RollbackError("The service was deleted.")
+
         try:
             for percent, minutes in steps:
                 balancing.shift(service["rule"], {blue: 100 - percent, green: percent})
-                self._bake(service, watched, minutes * 60 * self._settings.bake_scale)
+                fleets.bake(watched, minutes * 60 * self._settings.bake_scale, wait, said=_RANG)
         except RollbackError:
             balancing.shift(service["rule"], {blue: 100.0, green: 0.0})
             raise
-
-    def _bake(self, service: dict[str, Any], alarms: list[str], seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while True:
-            ringing = [name for name in alarms if cloudwatch.alarm_state(name) == "ALARM"]
-            if ringing:
-                raise RollbackError(
-                    f"Service deployment rolled back because alarms are in ALARM: {', '.join(ringing)}."
-                )
-            if self._services.get(_key(service)) is not service:
-                raise RollbackError("The service was deleted.")
-            if time.monotonic() >= deadline:
-                return
-            time.sleep(0.1)
 
 
 def _retire(tasks: list[Task]) -> None:

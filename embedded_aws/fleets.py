@@ -14,12 +14,13 @@ from typing import Any
 from embedded_aws import cloudwatch
 from embedded_aws.serving import Server, ServingError
 
+_RANG = "One or more configured alarm(s) have been triggered: [{}]. The deployment was rolled back."
 _DRAIN_SECONDS = 60.0
 """The longest that a fleet without traffic is kept for requests that it has not answered yet."""
 
 
 class RollbackError(Exception):
-    """An update that went back; the text is the endpoint's FailureReason."""
+    """An update that went back; the text is the endpoint's FailureReason, or the deployment's statusReason."""
 
 
 @dataclass
@@ -164,7 +165,7 @@ def replace(
     try:
         for share, seconds in steps:
             traffic.shift(green, share)
-            _bake(alarms, seconds * bake_scale, wait)
+            bake(alarms, seconds * bake_scale, wait, said=_RANG)
     except BaseException:
         traffic.shift(None, 0.0)
         raise
@@ -186,16 +187,17 @@ def instances(config: dict[str, Any]) -> int:
     return sum(variant.get("InitialInstanceCount", 1) for variant in config["ProductionVariants"])
 
 
-def _bake(alarms: list[str], seconds: float, wait: Callable[[float], None]) -> None:
-    """Watch the alarms for so long."""
+def bake(alarms: list[str], seconds: float, wait: Callable[[float], None], *, said: str) -> None:
+    """Watch the alarms for so long.
+
+    :param said: what is said of those that trip, which `{}` stands for.
+    Raises RollbackError when one trips.
+    """
     left = seconds
     while True:
         tripped = [name for name in alarms if cloudwatch.alarm_state(name) == "ALARM"]
         if tripped:
-            raise RollbackError(
-                f"One or more configured alarm(s) have been triggered: [{', '.join(tripped)}]. The deployment was "
-                "rolled back."
-            )
+            raise RollbackError(said.format(", ".join(tripped)))
         if left <= 0:
             return
         step = min(left, 0.1)

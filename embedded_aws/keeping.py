@@ -6,6 +6,7 @@ and everything else within a second or so. So kill -9 loses no object, no item a
 """
 
 import contextlib
+import copy
 import hashlib
 import json
 import logging
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from embedded_aws import hooks
 
@@ -38,6 +39,24 @@ def environment(folder: Path) -> dict[str, str]:
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(folder / "objects"),
     }
+
+
+class Kept:
+    """A service of ours that the next instance takes up as it was: the dictionaries `_<name>` of all names in KEPT."""
+
+    KEPT: ClassVar[tuple[str, ...]]
+    _lock: threading.RLock
+
+    def kept(self) -> dict[str, Any]:
+        """All that there is, for `restore`."""
+        with self._lock:
+            return copy.deepcopy({name: getattr(self, f"_{name}") for name in self.KEPT})
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what an instance before had."""
+        with self._lock:
+            for name in self.KEPT:
+                getattr(self, f"_{name}").update(state.get(name, {}))
 
 
 class Keeper:

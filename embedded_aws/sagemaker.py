@@ -20,15 +20,13 @@ from embedded_aws import fleets, hooks
 from embedded_aws.clients import s3
 from embedded_aws.fleets import Fleet, RollbackError, Traffic
 from embedded_aws.invocations import Invocation, Notes
+from embedded_aws.keeping import Kept
 from embedded_aws.process import GroupRegister, LogShipper
 from embedded_aws.serving import Answer, Server, ServingError
 from embedded_aws.settings import ACCOUNT, REGION, Settings, arn
 
 _NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
 _INVOCATION = re.compile(r"^/endpoints/([^/]+)/invocations$")
-
-
-_KEPT = ("models", "configs", "endpoints", "groups_of_packages", "packages", "package_tokens")
 
 
 class SageMakerError(Exception):
@@ -39,8 +37,10 @@ class SageMakerError(Exception):
         self.code = code
 
 
-class SageMaker:
+class SageMaker(Kept):
     """The SageMaker control plane: `call("CreateModel", {...})`, and `invoke` for the runtime."""
+
+    KEPT = ("models", "configs", "endpoints", "groups_of_packages", "packages", "package_tokens")
 
     def __init__(self, settings: Settings, groups: GroupRegister, logs: LogShipper) -> None:
         self._settings = settings
@@ -107,16 +107,10 @@ class SageMaker:
 
     # --- what outlives an instance ------------------------------------------------------------------------------------
 
-    def kept(self) -> dict[str, Any]:
-        """All that there is, for `restore`."""
-        with self._lock:
-            return copy.deepcopy({name: getattr(self, f"_{name}") for name in _KEPT})
-
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what an instance before had; its endpoints serve again after `revive`."""
         with self._lock:
-            for name in _KEPT:
-                getattr(self, f"_{name}").update(state.get(name, {}))
+            super().restore(state)
             for name in self._endpoints:
                 self._traffic[name] = Traffic()
 

@@ -33,6 +33,7 @@ from training_image.trainer.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from contract.verdict import OffPolicy
+    from training_image.trainer.logged import Log
     from training_image.trainer.model import TrainedPolicy
 
 CONFIDENCE = 0.95
@@ -129,7 +130,7 @@ def _evaluate(folder: Path, episodes: int | None, render: str | None, data: str 
     environment = tables.held_out(EnvironmentSection.model_validate(trained.document["environment"]))
     played = play(trained.graph, environment, episodes=episodes, seed=HELD_OUT_SEEDS)
     others = baselines.beside(played, environment, seed=HELD_OUT_SEEDS, confidence=CONFIDENCE)
-    estimated = _from_log(trained, data) if data else None
+    estimated = _from_log(trained, data)[0] if data else None
     onnx = storage.read(POLICY_GRAPH)
     proven = 0
     if onnx is not None:
@@ -169,8 +170,8 @@ def _estimate(
     trained: "TrainedPolicy", storage: Storage, *, episodes: int | None, render: str | None, data: str | None
 ) -> dict[str, Any]:
     """What there is to say of a policy where there is no simulator: no episode is played."""
-    from training_image.trainer import logged, off_policy, spaces
     from training_image.trainer import observations as batches
+    from training_image.trainer import off_policy
     from training_image.trainer.served import ServedPolicy, prove_equal
 
     for option, given in (("--episodes", episodes), ("--render", render)):
@@ -178,12 +179,11 @@ def _estimate(
             raise UsageError(f"{option}: this policy was trained on a log alone; there is no simulator to play in")
     if data is None:
         raise UsageError("--data: what prepare_data.py wrote; without a simulator only its held-out part can judge")
-    found = _from_log(trained, data)
+    found, log = _from_log(trained, data)
     onnx = storage.read(POLICY_GRAPH)
     proven = 0
     if onnx is not None:
         space = trained.observation_space
-        log = logged.read(_held_out(data).uri, space, spaces.build(trained.document["action_space"]))
         proven = prove_equal(ServedPolicy(onnx), trained.graph, space, batches.as_input(log.observations, space))
     return {
         "environment": trained.document["environment"]["id"],
@@ -206,25 +206,20 @@ def _checked(proven: int, onnx: bytes | None) -> str:
     return f"ONNX acts the same on {proven:,} observations" if onnx else f"there is no {POLICY_GRAPH}"
 
 
-def _held_out(data: str) -> Storage:
-    return open_storage(str(Path(data) / Path(HELD_OUT_DATA).name))
-
-
-def _from_log(trained: "TrainedPolicy", data: str) -> "OffPolicy":
+def _from_log(trained: "TrainedPolicy", data: str) -> "tuple[OffPolicy, Log]":
+    """What the held-out part of a log says of a policy, and that part."""
     from training_image.trainer import off_policy, spaces
 
-    rows = _held_out(data)
-    found = off_policy.held_out(
-        trained.graph,
-        rows,
-        trained.observation_space,
-        spaces.build(trained.document["action_space"]),
-        gamma=trained.document["hyperparameters"]["gamma"],
-        confidence=CONFIDENCE,
-    )
-    if found is None:
+    rows = open_storage(str(Path(data) / Path(HELD_OUT_DATA).name))
+    of_spaces = trained.observation_space, spaces.build(trained.document["action_space"])
+    gamma = trained.document["hyperparameters"]["gamma"]
+    log = off_policy.read(rows, *of_spaces)
+    found = None
+    if log is not None:
+        found = off_policy.estimate(trained.graph, log, *of_spaces, gamma=gamma, confidence=CONFIDENCE)
+    if log is None or found is None:
         raise UsageError(f"--data {data}: at least {MIN_JUDGING_EPISODES} held-out episodes are needed in {rows.uri}")
-    return found
+    return found, log
 
 
 if __name__ == "__main__":

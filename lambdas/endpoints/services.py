@@ -181,10 +181,8 @@ def delete(name: str) -> None:
 
 def delete_servable(run_id: str) -> bool:
     """Deregister a run's task definition, unless a service uses it; whether it is gone."""
-    for name in _names():
-        [service] = _ecs.describe_services(cluster=place().cluster, services=[name])["services"]
-        if run_id in (_family(service["taskDefinition"]), describe(name).config):
-            return False
+    if any(run_id in (told_to_serve(name), describe(name).config) for name in _names()):
+        return False
     for revision in _revisions(run_id):
         _ecs.deregister_task_definition(taskDefinition=revision)
     return True

@@ -138,17 +138,12 @@ class Endpoints(Construct):
                 conditions={"StringEquals": {"cloudwatch:namespace": NAMESPACE}},
             )
         )
-        function.add_to_role_policy(
-            iam.PolicyStatement(
-                actions=["iam:PassRole"],
-                resources=[model_role.role_arn],
-                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-            )
-        )
-        self._grant_scaling(function, "sagemaker", "SageMakerEndpoint")
+        _may_pass(function, [model_role], "sagemaker.amazonaws.com")
+        self._grant_scaling(function)
+        self._may_have_scaled_by(function, "sagemaker", "SageMakerEndpoint")
         if services:
             self._grant_services(function, services)
-            self._grant_scaling(function, "ecs", "ECSService")
+            self._may_have_scaled_by(function, "ecs", "ECSService")
         self.function: lambda_.IFunction = function
         # A rollback ends minutes after it was asked for.
         self._rule(
@@ -215,38 +210,31 @@ class Endpoints(Construct):
         )
         for actions, resources in granted:
             function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=resources))
-        for roles, to in (
-            (services.task_roles, "ecs-tasks.amazonaws.com"),
-            ([services.balancing_role], "ecs.amazonaws.com"),
-        ):
-            function.add_to_role_policy(
-                iam.PolicyStatement(
-                    actions=["iam:PassRole"],
-                    resources=[role.role_arn for role in roles],
-                    conditions={"StringEquals": {"iam:PassedToService": to}},
-                )
-            )
+        _may_pass(function, services.task_roles, "ecs-tasks.amazonaws.com")
+        _may_pass(function, [services.balancing_role], "ecs.amazonaws.com")
 
-    def _grant_scaling(self, function: Function, service: str, role: str) -> None:
-        """Endpoints grow and shrink by Application Auto Scaling, which has a role of its own for each service."""
-        if service == "sagemaker":
-            target = self._stack.format_arn(
-                service="application-autoscaling", resource="scalable-target", resource_name="*"
-            )
-            for actions, resource in (
-                (
-                    [
-                        "application-autoscaling:RegisterScalableTarget",
-                        "application-autoscaling:DeregisterScalableTarget",
-                        "application-autoscaling:PutScalingPolicy",
-                    ],
-                    target,
-                ),
-                # Registering looks at the variant, and its policy makes alarms of its own.
-                # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
-                (["sagemaker:UpdateEndpointWeightsAndCapacities"], self._sagemaker("endpoint")),
-            ):
-                function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+    def _grant_scaling(self, function: Function) -> None:
+        """Endpoints grow and shrink by Application Auto Scaling."""
+        target = self._stack.format_arn(
+            service="application-autoscaling", resource="scalable-target", resource_name="*"
+        )
+        for actions, resource in (
+            (
+                [
+                    "application-autoscaling:RegisterScalableTarget",
+                    "application-autoscaling:DeregisterScalableTarget",
+                    "application-autoscaling:PutScalingPolicy",
+                ],
+                target,
+            ),
+            # Registering looks at the variant, and its policy makes alarms of its own.
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
+            (["sagemaker:UpdateEndpointWeightsAndCapacities"], self._sagemaker("endpoint")),
+        ):
+            function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+
+    def _may_have_scaled_by(self, function: Function, service: str, role: str) -> None:
+        """Application Auto Scaling has a role of its own for each service, which the first to register makes."""
         principal = f"{service}.application-autoscaling.amazonaws.com"
         function.add_to_role_policy(
             iam.PolicyStatement(
@@ -318,3 +306,14 @@ class Endpoints(Construct):
 
     def _sagemaker(self, resource: str) -> str:
         return self._stack.format_arn(service="sagemaker", resource=resource, resource_name="*")
+
+
+def _may_pass(function: Function, roles: list[iam.IRole], to: str) -> None:
+    """Let a function hand these roles to a service, and to no other."""
+    function.add_to_role_policy(
+        iam.PolicyStatement(
+            actions=["iam:PassRole"],
+            resources=[role.role_arn for role in roles],
+            conditions={"StringEquals": {"iam:PassedToService": to}},
+        )
+    )

@@ -100,6 +100,15 @@ def test_a_bad_candidate_is_rolled_back_and_no_request_is_lost(
     assert nothing_is_left_of(laptop, candidate)
 
 
+def went_back_by(laptop: Laptop, alarm: str, run_id: str, candidate: str, execution: dict[str, Any]) -> None:
+    """A deployment to `unshaken` was undone by an alarm: its champion serves, and nothing else is left."""
+    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.ROLLED_BACK), execution
+    assert f"went back to {run_id}" in execution["cause"]
+    assert f"rlpipe-unshaken-{alarm}" in execution["cause"]
+    assert laptop.serves("unshaken") == run_id
+    assert nothing_is_left_of(laptop, candidate)
+
+
 def test_a_fault_that_only_callers_see_rings_an_alarm_and_is_rolled_back(
     laptop: Laptop, champion: tuple[str, list[float], int]
 ) -> None:
@@ -110,14 +119,10 @@ def test_a_fault_that_only_callers_see_rings_an_alarm_and_is_rolled_back(
         execution = laptop.end_of(candidate)
         lost, answered = len(seen.lost), seen.asked
         until(lambda: seen.asked > answered + 50, seconds=30, what="the champion answers afterwards")
-    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.ROLLED_BACK), execution
-    assert f"went back to {run_id}" in execution["cause"]
-    assert "rlpipe-unshaken-errors" in execution["cause"]
+    went_back_by(laptop, "errors", run_id, candidate, execution)
     assert 0 < lost < seen.actions.total()
     assert len(seen.lost) == lost, "nothing is lost once it is rolled back"
     assert all("tired" in loss for loss in seen.lost)
-    assert laptop.serves("unshaken") == run_id
-    assert nothing_is_left_of(laptop, candidate)
 
 
 def test_a_slowness_that_only_callers_feel_rings_an_alarm_and_is_rolled_back(
@@ -127,12 +132,8 @@ def test_a_slowness_that_only_callers_feel_rings_an_alarm_and_is_rolled_back(
     with load(laptop, "unshaken", observation) as seen, broken_serving(laptop, SLOWS, spared=run_id):
         candidate = laptop.drop("unshaken", CANDIDATE.replace("bake_minutes: 1", "bake_minutes: 60"))
         execution = laptop.end_of(candidate)
-    assert (execution["status"], execution["error"]) == ("FAILED", Outcome.ROLLED_BACK), execution
-    assert f"went back to {run_id}" in execution["cause"]
-    assert "rlpipe-unshaken-latency" in execution["cause"]
+    went_back_by(laptop, "latency", run_id, candidate, execution)
     assert seen.lost == [], "slow as it was, everybody was answered"
-    assert laptop.serves("unshaken") == run_id
-    assert nothing_is_left_of(laptop, candidate)
 
 
 def test_a_good_candidate_takes_over_gradually_and_no_request_is_lost(laptop: Laptop) -> None:

@@ -50,10 +50,17 @@ def held_out(
     confidence: float,
 ) -> OffPolicy | None:
     """The estimate on prepared transitions; None where there are too few of them."""
+    log = read(rows, observation_space, action_space)
+    if log is None:
+        return None
+    return estimate(policy, log, observation_space, action_space, gamma=gamma, confidence=confidence)
+
+
+def read(rows: Storage, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> Log | None:
+    """Prepared transitions; None where there are none."""
     if not any(key.endswith(".parquet") for key in rows.keys("")):
         return None
-    log = logged.read(rows.uri, observation_space, action_space)
-    return estimate(policy, log, observation_space, action_space, gamma=gamma, confidence=confidence)
+    return logged.read(rows.uri, observation_space, action_space)
 
 
 def estimate(
