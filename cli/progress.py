@@ -1,10 +1,10 @@
 """What the events of a run's containers add up to."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cli.jobs import LogLine
-from contract.events import Progress, Validated, decode
+from contract.events import Progress, Started, Validated, decode
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -20,7 +20,7 @@ class SeedProgress:
     seconds_left: float | None = None
     mean_return: float | None = None
     points: list[tuple[int, float]] = field(default_factory=list)
-    """Every step and mean return that was reported, oldest first."""
+    """Steps and mean returns that were reported, by rising steps: what an attempt repeats, only the last one has."""
     resumed_at: int = 0
     """The step that the current attempt began at."""
     checkpoint: int = 0
@@ -28,12 +28,18 @@ class SeedProgress:
 
     @property
     def returns(self) -> list[float]:
-        """Every mean return that was reported, oldest first."""
+        """The mean returns that were reported, by rising steps."""
         return [value for _, value in self.points]
 
     @property
     def fraction(self) -> float:
         return min(1.0, self.timesteps / self.total_timesteps) if self.total_timesteps else 0.0
+
+    def begin(self, event: Started) -> None:
+        """Go back, or on, to where an attempt begins."""
+        self.timesteps = self.resumed_at = event["timesteps"]
+        self.total_timesteps, self.seconds_left = event["total_timesteps"], None
+        self._forget(lambda step: step > event["timesteps"])
 
     def take(self, event: Progress) -> None:
         """Go on to what a progress event says."""
@@ -41,7 +47,12 @@ class SeedProgress:
         self.steps_per_second, self.seconds_left = event["steps_per_second"], event["seconds_left"]
         if "mean_return" in event:
             self.mean_return = event["mean_return"]
+            self._forget(lambda step: step >= event["timesteps"])
             self.points.append((event["timesteps"], event["mean_return"]))
+
+    def _forget(self, which: Callable[[int], bool]) -> None:
+        while self.points and which(self.points[-1][0]):
+            self.points.pop()
 
 
 @dataclass
@@ -60,9 +71,7 @@ class RunProgress:
             if event["event"] == "validated":
                 self.validated = event
             elif event["event"] == "started":
-                seed = self._seed(event["seed"])
-                seed.timesteps = seed.resumed_at = event["timesteps"]
-                seed.total_timesteps, seed.seconds_left = event["total_timesteps"], None
+                self._seed(event["seed"]).begin(event)
             elif event["event"] == "progress":
                 self._seed(event["seed"]).take(event)
             elif event["event"] == "checkpoint":

@@ -4,6 +4,7 @@ UI_SCREENSHOTS names a folder to keep pictures in.
 """
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -134,8 +135,29 @@ class Eyes:
         return len(document["lines"][0]["x"]) if document["lines"] else 0
 
 
+class Faults(logging.Handler):
+    """Keeps what the page's server logs, so that a test that fails on a 500 shows its cause."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.said: list[str] = []
+        self.setFormatter(logging.Formatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(self.format(record))
+
+
 @pytest.fixture(scope="session")
-def eyes(chromium: "Browser", address: str) -> Iterator[Eyes]:
+def faults(address: str) -> Iterator[list[str]]:
+    """Tracebacks of the page's server, once its settings of logging are made."""
+    keeper = Faults()
+    logging.getLogger("uvicorn.error").addHandler(keeper)
+    yield keeper.said
+    logging.getLogger("uvicorn.error").removeHandler(keeper)
+
+
+@pytest.fixture(scope="session")
+def eyes(chromium: "Browser", address: str, faults: list[str]) -> Iterator[Eyes]:
     """A browser that has opened the printed address."""
     context = chromium.new_context(viewport=DESK, reduced_motion="reduce")  # type: ignore[arg-type]
     context.set_default_timeout(60_000)

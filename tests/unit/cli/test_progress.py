@@ -36,7 +36,16 @@ def test_a_resumed_attempt_begins_where_its_checkpoint_is() -> None:
     started = encode({"event": "started", "seed": 0, "timesteps": 600, "total_timesteps": 1000})
     progress.read(_lines(encode({"event": "checkpoint", "seed": 0, "timesteps": 600}), started))
     seed = progress.seeds[0]
-    assert (seed.timesteps, seed.resumed_at, seed.checkpoint, seed.returns) == (600, 600, 600, [10.0])
+    assert (seed.timesteps, seed.resumed_at, seed.checkpoint, seed.returns) == (600, 600, 600, [])
+
+
+def test_what_a_resumed_attempt_repeats_is_drawn_once() -> None:
+    """A chart needs steps that rise: between two points at the same step there is no line."""
+    progress = RunProgress()
+    progress.read(_lines(*(encode(_progress(0, step, step / 10)) for step in (300, 600, 900))))
+    progress.read(_lines(encode({"event": "started", "seed": 0, "timesteps": 600, "total_timesteps": 1000})))
+    progress.read(_lines(encode(_progress(0, 600, 61.0)), encode(_progress(0, 800, 80.0))))
+    assert progress.seeds[0].points == [(300, 30.0), (600, 61.0), (800, 80.0)]
 
 
 def test_sparkline_rises_with_the_values_and_fits() -> None:

@@ -207,6 +207,14 @@ def test_seeds_of_different_lengths_are_averaged_where_all_of_them_are() -> None
     assert chart["bands"][0]["low"] == [10] * 6
 
 
+def test_a_step_that_was_recorded_twice_has_its_last_value() -> None:
+    steps = [(100, 0.0), (100, 1.0), (200, 3.0), (300, 4.0), (200, 5.0)]
+    seeds = {seed: [{"timesteps": step, "mean_return": value} for step, value in steps] for seed in (0, 1)}
+    chart = curves.learning(seeds, level=5)
+    assert chart["lines"][0] == {"name": "seed 0", "x": [100, 200, 300], "y": [1, 5, 4]}
+    assert chart["lines"][2]["y"] == [1, 5, 4]
+
+
 @pytest.mark.parametrize("values", [[500.0] * 100, [0.0, 1e-9], [-1e6, 1e6], [3.0]])
 def test_every_episode_is_in_the_histogram(values: list[float]) -> None:
     chart = curves.histogram({"this policy": values, "champion": values[:1]}, level=475)

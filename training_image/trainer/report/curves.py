@@ -121,8 +121,12 @@ def _with_rate(lines: list[Line]) -> Iterable[Line]:
 
 
 def _table(lines: Iterable[Line], read: Callable[[Line], float | None]) -> Table:
-    """At most `POINTS` of them: each the mean of some that follow each other, at the step of the last."""
-    pairs = [(float(line["timesteps"]), value) for line in lines if (value := read(line)) is not None]
+    """At most `POINTS` of them, by rising steps: each the mean of some that follow each other, at the step of the last.
+
+    Of a step that was recorded twice, as an attempt that resumes may do, the last value counts.
+    """
+    values = {float(line["timesteps"]): value for line in lines if (value := read(line)) is not None}
+    pairs = sorted(values.items())
     if len(pairs) > POINTS:
         edges = [index * len(pairs) // POINTS for index in range(POINTS + 1)]
         groups = [pairs[first:last] for first, last in pairwise(edges)]
