@@ -10,7 +10,6 @@ import io
 import os
 import shutil
 import socket
-import tarfile
 import threading
 import time
 import uuid
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from contract.archives import extract
 from embedded_aws import permissions, resources
 from embedded_aws.clients import s3
 from embedded_aws.images import resolve
@@ -238,8 +238,7 @@ def _unpack_model(endpoint_url: str, role: str, url: str | None, folder: Path) -
     archive = io.BytesIO()
     s3(endpoint_url, role).download_fileobj(place.netloc, place.path.lstrip("/"), archive)
     archive.seek(0)
-    with tarfile.open(fileobj=archive, mode="r:gz") as tar:
-        tar.extractall(folder, filter="data")
+    extract(archive, folder)
 
 
 def _free_port() -> int:

@@ -5,3 +5,9 @@ Speaking   connection (HTTP), application (what is answered to what), formats, r
 Answering  questions, observations, policy
 Telling    measuring, logs
 """
+
+import os
+
+# The official builds of ONNX Runtime tell Microsoft what they run, and keep an id of the machine, unless this is set
+# before they are imported: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from contract.archives import extract
 from serving_image.model_folder import ModelError
 
 ATTEMPTS = 5
@@ -65,8 +66,7 @@ def fetch(
         code, message = (_text_in(body, name) for name in ("Code", "Message"))
         raise ModelError(f"{uri} cannot be read: S3 answers {status} {code}, {message or 'without a reason'}.")
     try:
-        with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as archive:
-            archive.extractall(folder, filter="data")
+        extract(io.BytesIO(body), folder)
     except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
         raise ModelError(f"{uri} cannot be extracted to {folder}: {type(error).__name__} {error}.") from error
 

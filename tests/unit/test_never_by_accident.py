@@ -1,4 +1,4 @@
-"""No test reaches an AWS account unless it is told which."""
+"""No test reaches an AWS account unless it is told which, and nothing that we run tells anybody of it."""
 
 import os
 import subprocess
@@ -35,3 +35,12 @@ def test_a_real_account_is_for_the_conformance_suite_and_needs_credentials(words
     )
     assert done.returncode != 0
     assert any(part in done.stdout + done.stderr for part in said.split("|")), done.stdout[-2000:] + done.stderr
+
+
+@pytest.mark.parametrize("package", ["serving_image", "training_image.trainer"])
+def test_onnx_runtime_keeps_no_id_of_this_machine(tmp_path: Path, package: str) -> None:
+    """It makes one, for what it sends to its makers, as soon as it is imported, unless it was told not to."""
+    environment = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+    code = f"import {package}, onnxruntime; onnxruntime.SessionOptions()"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(tmp_path.rglob("*")) == []

@@ -7,3 +7,9 @@ Telling       metrics, evaluations, reporting (bar), command, errors
 Judging       model, graph (heads), export, served, evaluation, judging, validation
 Packing       archive, report (page, curves, advice), rendering, spaces
 """
+
+import os
+
+# The official builds of ONNX Runtime tell Microsoft what they run, and keep an id of the machine, unless this is set
+# before they are imported: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -143,13 +143,31 @@ def test_a_damaged_archive_is_named(tmp_path: Path, damage: Any) -> None:
         fetch(URI, tmp_path / "to", there.environment)
 
 
-def test_an_archive_writes_nothing_outside_its_folder(tmp_path: Path) -> None:
-    packed = io.BytesIO()
+@pytest.mark.parametrize(
+    ("name", "kind", "reason"),
+    [
+        ("../outside", tarfile.REGTYPE, "leads outside"),
+        ("a/../../outside", tarfile.REGTYPE, "leads outside"),
+        ("/outside", tarfile.REGTYPE, "leads outside"),
+        ("link", tarfile.SYMTYPE, "neither a file nor a folder"),
+        ("link", tarfile.LNKTYPE, "neither a file nor a folder"),
+        ("device", tarfile.CHRTYPE, "neither a file nor a folder"),
+    ],
+)
+def test_an_archive_writes_files_below_its_folder_and_nothing_else(
+    tmp_path: Path, name: str, kind: bytes, reason: str
+) -> None:
+    packed, member = io.BytesIO(), tarfile.TarInfo(name)
+    member.type, member.linkname = kind, "/etc/passwd"
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        tar.addfile(tarfile.TarInfo("../outside"), io.BytesIO())
-    with aws((200, packed.getvalue())) as there, pytest.raises(ModelError, match="OutsideDestinationError"):
+        tar.addfile(member)
+    with (
+        aws((200, packed.getvalue())) as there,
+        pytest.raises(ModelError, match=f"{name} (is )?{reason}"),
+    ):
         fetch(URI, tmp_path / "to", there.environment)
-    assert not (tmp_path / "outside").exists()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "to"]
+    assert not Path("/outside").exists()
 
 
 @pytest.mark.parametrize("key", ["runs/a-1/model.tar.gz", "a b/ü+~*'()=.gz", "per%20cent&more"])
