@@ -4,6 +4,7 @@ Compute environments, job queues, job definitions and jobs as in
 https://docs.aws.amazon.com/batch/latest/APIReference/Welcome.html
 """
 
+import contextlib
 import copy
 import re
 import threading
@@ -108,6 +109,8 @@ class Batch:
             for kept in state.get("jobs", []):
                 job = ended_job(kept["record"], kept["queue"])
                 self._jobs[job.job_id] = job
+            for revisions in self._definitions.values():
+                self._prepare(revisions[-1])
 
     # --- compute environments and queues ------------------------------------------------------------------------------
 
@@ -224,7 +227,12 @@ class Batch:
             "containerOrchestrationType": "ECS",
         }
         revisions.append(definition)
+        self._prepare(definition)
         return {key: definition[key] for key in ("jobDefinitionName", "jobDefinitionArn", "revision")}
+
+    def _prepare(self, definition: dict[str, Any]) -> None:
+        with contextlib.suppress(ImageNotFoundError, OSError, ValueError):  # jobs say it
+            self._runner.prepare(resolve(definition["containerProperties"]["image"], self._settings.assemblies))
 
     def _deregister_definition(self, request: dict[str, Any]) -> dict[str, Any]:
         self._definition(request.get("jobDefinition", ""), active=False)["status"] = "INACTIVE"

@@ -10,10 +10,11 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _TAG = re.compile(r"^[0-9a-f]{64}$")
+_AHEAD = "rlpipe.ahead"
 _NOT_CARRIED_OVER = frozenset({"PATH", "HOME", "VIRTUAL_ENV"})
 
 
@@ -29,6 +30,8 @@ class LocalImage:
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
     environment: dict[str, str]
+    ahead: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the name of a script, the modules that are worth importing before there is a job."""
 
     def argv(self, command: list[str]) -> list[str]:
         """The process to start for a container `command`; an empty one means the image's own CMD."""
@@ -70,14 +73,17 @@ def _read_dockerfile(directory: Path, dockerfile: Path) -> LocalImage:
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     environment: dict[str, str] = {}
+    labels: dict[str, str] = {}
     workdir = "/"
     for name, rest in _instructions(dockerfile.read_text()):
         if name == "FROM":
-            entrypoint, command, environment, workdir = (), (), {}, "/"
+            entrypoint, command, environment, labels, workdir = (), (), {}, {}, "/"
         elif name == "WORKDIR":
             workdir = rest.strip().rstrip("/") or "/"
         elif name == "ENV":
             environment.update(_variables(rest))
+        elif name == "LABEL":
+            labels.update(_variables(rest))
         elif name == "ENTRYPOINT":
             entrypoint, command = _exec_form(name, rest, dockerfile), ()
         elif name == "CMD":
@@ -88,7 +94,13 @@ def _read_dockerfile(directory: Path, dockerfile: Path) -> LocalImage:
         if key not in _NOT_CARRIED_OVER
     }
     local["PYTHONPATH"] = str(directory)
-    return LocalImage(directory, entrypoint, command, local)
+    return LocalImage(directory, entrypoint, command, local, _ahead(labels.get(_AHEAD, "")))
+
+
+def _ahead(text: str) -> dict[str, tuple[str, ...]]:
+    """`SCRIPT:MODULE,MODULE SCRIPT:MODULE`."""
+    parts = (word.partition(":") for word in text.split())
+    return {script: tuple(modules.split(",")) for script, _, modules in parts}
 
 
 def _instructions(text: str) -> Iterator[tuple[str, str]]:

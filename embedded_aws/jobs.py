@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedded_aws import hooks, permissions
+from embedded_aws.ahead import Ahead
 from embedded_aws.containers import job_options
 from embedded_aws.images import ImageNotFoundError, LocalImage, resolve
 from embedded_aws.process import GroupRegister, LocalProcess, LogShipper
@@ -100,6 +101,12 @@ class JobRunner:
         self._settings = settings
         self._groups = groups
         self._logs = logs
+        self._ahead = Ahead(groups)
+
+    def prepare(self, image: LocalImage) -> None:
+        """Have a process ready for the next job of an image, if the image asks for that."""
+        if not self._settings.engine:
+            self._ahead.prepare(image)
 
     def start(self, job: Job, lock: threading.RLock, release: Callable[[Job], None]) -> None:
         """Run the next attempt of a placed job in the background.
@@ -113,6 +120,8 @@ class JobRunner:
         stream = f"{job.log_stream_prefix}/default/{uuid.uuid4().hex}"
         number = len(job.record["attempts"]) + 1
         ended = self._run(job, stream, number, lock)
+        if job.local_image:  # if it has said nothing at all
+            self.prepare(job.local_image)
         self._logs.flush()
         container: dict[str, Any] = {"logStreamName": stream}
         if ended.exit_code is not None:
@@ -215,12 +224,22 @@ class JobRunner:
                 groups=self._groups,
             )
         image = job.local_image or resolve(job.image, self._settings.assemblies)
+        argv, variables = image.argv(container["command"]), {**os.environ, **image.environment, **environment}
+        first = threading.Event()
+
+        def log_and_prepare(line: str) -> None:
+            log(line)
+            if not first.is_set():  # a process for the next job is not started in the way of this one
+                first.set()
+                self.prepare(image)
+
         return lambda: LocalProcess(
-            image.argv(container["command"]),
+            argv,
             cwd=image.directory,
-            environment={**os.environ, **image.environment, **environment},
-            on_line=log,
+            environment=variables,
+            on_line=log_and_prepare,
             groups=self._groups,
+            started=self._ahead.take(image, argv, variables),
         )
 
     def _environment(self, job: Job, number: int) -> dict[str, str]:

@@ -26,6 +26,12 @@ class GroupRegister(Protocol):
         """A process group ended."""
 
 
+def signal_group(group: int, number: int) -> None:
+    """Signal every process of a group; nothing happens when it is gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
 class LogShipper:
     """Carries lines to their log streams in batches, in the order in which they were written."""
 
@@ -71,13 +77,17 @@ class LocalProcess:
         environment: Mapping[str, str] | None,
         on_line: Callable[[str], None],
         groups: GroupRegister,
+        started: "subprocess.Popen[bytes] | None" = None,
     ) -> None:
-        """Start the process; without `environment` in this one's. Raises OSError when it cannot be started."""
+        """Start the process; without `environment` in this one's. Raises OSError when it cannot be started.
+
+        One that was `started` already, with its output in a pipe and leading its group, runs the command by itself.
+        """
         self.reason = ""
         """What ended it, once `wait` has returned, where that is known."""
         self._groups = groups
         self._on_line = on_line
-        self._process = subprocess.Popen(
+        self._process = started or subprocess.Popen(
             list(argv),
             cwd=cwd,
             env=environment,
@@ -123,8 +133,7 @@ class LocalProcess:
 
     def signal(self, number: int) -> None:
         """Signal every process of the group; nothing happens when it is gone."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+        signal_group(self.pid, number)
 
     def stop(self, grace_seconds: float) -> None:
         """SIGTERM now, SIGKILL after the grace period unless the process has ended; returns at once."""

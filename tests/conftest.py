@@ -12,6 +12,9 @@ CONFORMANCE = Path(__file__).parent / "conformance"
 ONE_PROCESS = ("conformance", "infra", "pipeline")
 """Folders whose tests share what is built once: a laptop's AWS, or the synthesised stages."""
 
+SLOW_JUDGES = ("test_comments.py", "test_governance.py", "test_judges.py", "test_judges_apart.py")
+"""Of `infra`, what takes so long that it is worth synthesising the stages twice, to do half of it beside the other."""
+
 IS_FOR_REAL = any(word == "--aws" or word.startswith("--aws=") for word in sys.argv)
 
 if not IS_FOR_REAL:
@@ -46,10 +49,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]
-    """Deals out whole folders of `ONE_PROCESS`, and else files."""
+    """Deals out whole folders of `ONE_PROCESS`, and else files, and the judges together."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.partition("::")[0])
+        if "infra" in file.parts and file.name in SLOW_JUDGES:
+            return "judges"
         return next((folder for folder in ONE_PROCESS if folder in file.parts), str(file))
 
 

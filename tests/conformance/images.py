@@ -98,13 +98,14 @@ COPY . .
 ENV PYTHONPATH=/opt/here \\
     GREETING="hello there" \\
     PATH=/nowhere
+LABEL said.by="the tests" {labels}
 ENTRYPOINT {entrypoint}
 """
 
 
-def stage(assembly: Path, name: str, files: dict[str, str], entrypoint: list[str]) -> str:
+def stage(assembly: Path, name: str, files: dict[str, str], entrypoint: list[str], labels: str = "") -> str:
     """Stage an image asset as `cdk synth` does; the result is the image's URI."""
-    files = {**files, "Dockerfile": DOCKERFILE.format(entrypoint=json.dumps(entrypoint))}
+    files = {**files, "Dockerfile": DOCKERFILE.format(entrypoint=json.dumps(entrypoint), labels=labels)}
     tag = hashlib.sha256(json.dumps(files).encode()).hexdigest()
     folder = assembly / f"asset.{tag}"
     folder.mkdir(parents=True, exist_ok=True)
