@@ -105,6 +105,28 @@ SERVERS = (
         path="/predict",
     ),
     Server(
+        name="bentoml",
+        title="BentoML 1.4.40, one worker, ONNX Runtime",
+        command=("{python}", str(HERE / "serving_bentoml.py")),
+        environment="bentoml",
+        variables=(("BENTOML_HOME", "{folder}"), ("BENTOML_DO_NOT_TRACK", "true")),
+    ),
+    Server(
+        name="ray",
+        title="Ray Serve 2.60.0, one replica, ONNX Runtime",
+        command=("{python}", str(HERE / "serving_ray.py")),
+        environment="ray",
+        variables=(("RAY_TMPDIR", "{folder}"), ("RAY_USAGE_STATS_ENABLED", "0")),
+    ),
+    Server(
+        name="torchserve",
+        title="TorchServe 0.12.0, one worker, ONNX Runtime",
+        command=("{python}", str(HERE / "serving_torchserve.py")),
+        environment="torchserve",
+        variables=(("STORE", "{folder}"),),
+        path="/predictions/policy",
+    ),
+    Server(
         name="mms",
         title="SageMaker's inference toolkit 1.10.1, multi-model server 1.1.11, one worker, ONNX Runtime",
         command=("{python}", str(HERE / "serving_mms.py")),
@@ -206,7 +228,8 @@ def _measure(server: Server, model: Path, folder: Path) -> dict[str, Any]:
         }
     finally:
         for one in _tree(process.pid):
-            one.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         process.wait()
 
 
@@ -246,7 +269,7 @@ def _load(url: str, bodies: Path, *, connections: int, seconds: int) -> dict[str
 
 
 def _tree(pid: int) -> list[psutil.Process]:
-    """The processes of a server's session: some servers leave what they start to itself."""
+    """The processes of a server's session, where some leave what they started, and all that descend from these."""
 
     def is_in(one: psutil.Process) -> bool:
         try:
@@ -254,7 +277,11 @@ def _tree(pid: int) -> list[psutil.Process]:
         except ProcessLookupError:
             return False
 
-    return [one for one in psutil.process_iter() if is_in(one)]
+    members = [one for one in psutil.process_iter() if is_in(one)]
+    for one in list(members):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            members += [child for child in one.children(recursive=True) if child not in members]
+    return members
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -19,6 +19,15 @@ REQUIREMENTS = {
     "pandas": ["pandas==3.1.1", "pyarrow==26.0.1"],
     "mlserver": ["mlserver==1.7.1", "onnxruntime==1.31.1", "uvloop<0.22"],
     "mms": ["sagemaker-inference==1.10.1", "multi-model-server==1.1.11", "onnxruntime==1.31.1", "setuptools<70"],
+    "bentoml": ["bentoml==1.4.40", "onnxruntime==1.31.1"],
+    "ray": ["ray[serve]==2.60.0", "onnxruntime==1.31.1"],
+    "torchserve": [
+        "torchserve==0.12.0",
+        "torch-model-archiver==0.12.0",
+        "onnxruntime==1.31.1",
+        "torch==2.13.0",
+        "pyyaml",
+    ],
     "litserve": ["litserve==0.2.19", "onnxruntime==1.31.1"],
     "fastapi": ["fastapi==0.165.0", "uvicorn[standard]==0.54.0", "stable-baselines3==2.9.2", "torch==2.13.0"],
 }
