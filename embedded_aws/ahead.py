@@ -53,6 +53,7 @@ class Ahead:
                 )
                 self._image = image
                 self._groups.add(self._process.pid)
+                threading.Thread(target=self._see_it_end, args=(self._process,), name="ahead", daemon=True).start()
 
     def take(
         self, image: LocalImage, argv: Sequence[str], environment: Mapping[str, str]
@@ -74,18 +75,14 @@ class Ahead:
             with process.stdin as stdin:
                 stdin.write(json.dumps(order).encode() + b"\n")
         except OSError:  # it has died
-            self._forget(process)
             return None
         return process
 
     def _end(self) -> None:
         if self._process is not None:
             signal_group(self._process.pid, signal.SIGKILL)
-            self._forget(self._process)
             self._process = None
 
-    def _forget(self, process: "subprocess.Popen[bytes]") -> None:
+    def _see_it_end(self, process: "subprocess.Popen[bytes]") -> None:
         process.wait()
         self._groups.remove(process.pid)
-        if process.stdout:
-            process.stdout.close()

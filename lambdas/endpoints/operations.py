@@ -115,10 +115,10 @@ def by_schedule(command: str) -> list[str]:
 def endpoint_changed(name: str, config: str, host: Host) -> None:
     """An endpoint has come to rest: finish what a command began, or what an aborted run has left.
 
-    :param config: what it was told to serve.
+    :param config: what it was told to serve; empty when it is gone by now.
     """
     if name.startswith(REHEARSAL):
-        run = specifications.find(config)
+        run = specifications.find(config) if config else None
         if run is None:
             return
         name = specifications.endpoint_of(run)

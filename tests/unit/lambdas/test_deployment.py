@@ -4,7 +4,7 @@ import pytest
 
 from contract.champion import Champion
 from contract.run import DeploySection
-from lambdas.endpoints import deployment, hosting, operations
+from lambdas.endpoints import deployment, hosting, operations, specifications
 from lambdas.endpoints.endpoint import Endpoint
 from tests.unit.lambdas.endpoint_world import CHAMPION, REHEARSAL, RUN, World, world
 
@@ -211,6 +211,16 @@ def test_a_run_that_is_aborted_in_its_rehearsal_leaves_nothing(world: World) -> 
     world.settle(REHEARSAL)
     operations.endpoint_changed(REHEARSAL, RUN, hosting)
     assert (set(world.endpoints), world.servable, world.holder) == ({"cartpole"}, {CHAMPION}, "")
+
+
+def test_what_is_told_of_a_rehearsal_that_is_gone_by_now_asks_for_no_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role may read runs, and the name of none is no run's: S3 would refuse."""
+    asked: list[str] = []
+    monkeypatch.setattr(specifications, "find", asked.append)
+    operations.endpoint_changed(REHEARSAL, "", hosting)
+    assert asked == []
 
 
 def test_a_run_that_is_aborted_while_it_deploys_is_undone(world: World) -> None:
