@@ -194,7 +194,8 @@ def _measure(server: Server, model: Path, folder: Path) -> dict[str, Any]:
         process = subprocess.Popen(
             [_tool("taskset"), "-c", SERVER_CORE, *map(filled, server.command)],
             cwd=folder if server.environment else ROOT,
-            env={**os.environ, **ONE_THREAD, "MODEL_FOLDER": str(model), "PORT": str(port), **variables},
+            env={**os.environ, **ONE_THREAD, "MODEL_FOLDER": str(model), "PORT": str(port), "TMPDIR": str(folder)}
+            | variables,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
