@@ -4,9 +4,13 @@ import http.client
 import json
 import random
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from serving_image.observations import Observations
+from serving_image.policy import ServedPolicy
 from tests.unit.serving_image.conftest import JSON, Server, running
 from tests.unit.serving_image.models import (
     CARTPOLE,
@@ -39,6 +43,23 @@ def test_batch_answers_an_action_for_each_in_order(server: Server) -> None:
     actions = expected_actions(batch, CARTPOLE, TWO_ACTIONS)
     assert set(actions) == {0, 1}
     assert reply.document == {"actions": actions}
+
+
+@pytest.mark.parametrize("name", [name for name in OBSERVATION_SPACES if name != "dict"])
+@pytest.mark.parametrize(("actions", "noise"), [(TWO_ACTIONS, None), (TWO_ACTIONS, "gumbel"), (FORCE, "normal")])
+def test_who_asks_one_at_a_time_gets_what_all_together_would(
+    tmp_path: Path, name: str, actions: dict[str, Any], noise: str | None
+) -> None:
+    """The room for one is used again and again."""
+    space = OBSERVATION_SPACES[name]
+    spaces = {"observation_space": space, "action_space": actions}
+    policy = ServedPolicy(write_model(tmp_path, **spaces, observations=VALID[name], noise=noise))
+    observations = Observations(space).read(VALID[name] * 3, single=False)
+    together = policy.act_on(observations)
+    apart = [policy.act_on(observations[index : index + 1]).copy() for index in range(len(observations))]
+    assert np.allclose(np.concatenate(apart), together, rtol=1e-5)
+    assert {answer.dtype for answer in apart} == {together.dtype}
+    assert actions is TWO_ACTIONS or len(np.unique(together, axis=0)) == len(VALID[name]), "each is answered otherwise"
 
 
 def test_every_observation_space_is_served(other_space: tuple[str, Server]) -> None:
