@@ -83,6 +83,7 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
         model_role=serving.model_role,
         topic=alerts.topic,
         alert_function=alerts.alert_function,
+        services=serving.services,
     )
     MonitoringStack(
         app,

@@ -25,6 +25,9 @@ from tests.pipeline.test_control import LONG, processes_of, queued, training, va
 PATIENCE = 900.0
 """Seconds that anything may take on a machine that others use too."""
 
+TRIES = 20
+"""Runs in which a moment is looked for."""
+
 APPROVED = LONG.replace("target: none", "approval: manual")
 
 
@@ -110,8 +113,7 @@ def laptop_of_its_own() -> Iterator[Laptop]:
 def pause(laptop: Laptop, moment: Moment, number: int, expected: str, generator: random.Random) -> dict[str, Any]:
     """Pause a run at a moment and resume it; what it came to."""
     name, seen, file, most = moment
-    run_id = laptop.drop(f"paused-{name.replace(' ', '-')}-{number}", file)
-    until(lambda: seen(laptop, run_id), seconds=PATIENCE, what=f"{run_id} is {name}")
+    run_id = reached(laptop, f"paused-{name.replace(' ', '-')}-{number}", file, seen)
     delay = generator.uniform(0, most)
     time.sleep(delay)  # the moment is meant to be anywhere
     before = laptop.record(run_id)["state"]
@@ -138,11 +140,28 @@ def pause(laptop: Laptop, moment: Moment, number: int, expected: str, generator:
     }
 
 
+def reached(laptop: Laptop, experiment: str, file: str, seen: Callable[[Laptop, str], bool]) -> str:
+    """A run that has come to a moment: a checkpoint is written so quickly that some runs are over before one is seen.
+
+    Raises:
+        AssertionError: none of `TRIES` runs was seen there.
+    """
+    for _ in range(TRIES):
+        run_id = laptop.drop(experiment, file)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if seen(laptop, run_id):
+                return run_id
+            if laptop.record(run_id).get("state") in Outcome.__members__:
+                break
+            time.sleep(0.002)
+    raise AssertionError(f"{experiment}: the moment was not seen in {TRIES} runs")
+
+
 def end(laptop: Laptop, moment: Moment, way: str, generator: random.Random) -> dict[str, Any]:
     """Stop or abort a run at a moment; what is left of it."""
     name, seen, file, most = moment
-    run_id = laptop.drop(f"{way}-{name.replace(' ', '-')}", file)
-    until(lambda: seen(laptop, run_id), seconds=PATIENCE, what=f"{run_id} is {name}")
+    run_id = reached(laptop, f"{way}-{name.replace(' ', '-')}", file, seen)
     time.sleep(generator.uniform(0, most))
     kept = checkpoints(laptop, run_id)
     began = time.monotonic()

@@ -16,6 +16,8 @@ class Kind(StrEnum):
     """A run whose execution is over and whose end nobody wrote down."""
     ENDPOINT = "endpoint"
     """An endpoint that is no champion's and that no run is deploying: it is paid for, and nobody asks it."""
+    SERVICE = "service"
+    """The same on ECS."""
 
 
 class Orphan(BaseModel):
@@ -24,7 +26,7 @@ class Orphan(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: Kind
-    name: str = Field(description="A job's id, a run's id or an endpoint's name.")
+    name: str = Field(description="A job's id, a run's id, or the name of an endpoint or a service.")
     run_id: str
     why: str = Field(description="Why it is taken for left over; one sentence.")
     fix: str = Field(description="The command that ends it.")

@@ -21,6 +21,7 @@ from contract.layout import DATA_FOLDER, RUN_FILE
 from stacks.constructs.alarms import Alarms
 from stacks.constructs.base import RoomStack, dead_letters
 from stacks.constructs.function import Function
+from stacks.constructs.services import Services
 from stacks.constructs.sweeper import Sweeper
 
 _DATA_TIMEOUT = 30
@@ -46,6 +47,7 @@ class EventsStack(RoomStack):
         alert_function: lambda_.IFunction,
         model_role: iam.IRole,
         topic: sns.ITopic,
+        services: Services | None,
     ) -> None:
         super().__init__(scope, "events", settings=settings, description="What starts runs and sees them ended.")
         self._dead_letters = dead_letters(self, "DeadLetters")
@@ -105,6 +107,7 @@ class EventsStack(RoomStack):
                 model_role=model_role,
                 topic=topic,
                 dead_letters=self._dead_letters,
+                services=services,
             )
 
     def _data_arrived(

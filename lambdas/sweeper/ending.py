@@ -1,5 +1,6 @@
 """Ending what is left over. A stage whose sweeper only reports grants nothing of this."""
 
+import contextlib
 import json
 import os
 
@@ -10,6 +11,7 @@ from contract.outcomes import Outcome
 from lambdas.sweeper.looking import execution, execution_arn
 
 _batch = boto3.client("batch")
+_ecs = boto3.client("ecs")
 _lambda = boto3.client("lambda")
 _sagemaker = boto3.client("sagemaker")
 _states = boto3.client("stepfunctions")
@@ -17,7 +19,13 @@ _states = boto3.client("stepfunctions")
 
 def end(orphan: Orphan) -> None:
     """End one. To end what has ended meanwhile is no error."""
-    {Kind.JOB: _job, Kind.EXECUTION: _execution, Kind.RECORD: _record, Kind.ENDPOINT: _endpoint}[orphan.kind](orphan)
+    {
+        Kind.JOB: _job,
+        Kind.EXECUTION: _execution,
+        Kind.RECORD: _record,
+        Kind.ENDPOINT: _endpoint,
+        Kind.SERVICE: _service,
+    }[orphan.kind](orphan)
 
 
 def _job(orphan: Orphan) -> None:
@@ -45,3 +53,9 @@ def _endpoint(orphan: Orphan) -> None:
     except _sagemaker.exceptions.ClientError as error:
         if "Could not find" not in str(error):
             raise
+
+
+def _service(orphan: Orphan) -> None:
+    """Its tasks end. What the load balancer knows of it costs nothing, and the next deployment takes it over."""
+    with contextlib.suppress(_ecs.exceptions.ServiceNotFoundException):
+        _ecs.delete_service(cluster=os.environ["SERVICES_CLUSTER"], service=orphan.name, force=True)

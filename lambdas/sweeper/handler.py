@@ -30,7 +30,7 @@ def sweep(now: datetime) -> Sweep:
     """Find, end where the stage says so, write down, and tell of what was not known before."""
     ends = os.environ["MODE"] == "end"
     known = {orphan.key for orphan in _last().orphans}
-    orphans = [*looking.jobs(now), *looking.runs(now), *looking.endpoints(now)]
+    orphans = [*looking.jobs(now), *looking.runs(now), *looking.endpoints(now), *looking.services(now)]
     failures = []
     for orphan in orphans:
         _log.warning("orphan: %s", orphan.model_dump_json())

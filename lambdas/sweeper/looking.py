@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _batch = boto3.client("batch")
 _dynamodb = boto3.client("dynamodb")
+_ecs = boto3.client("ecs")
 _s3 = boto3.client("s3")
 _sagemaker = boto3.client("sagemaker")
 _states = boto3.client("stepfunctions")
@@ -39,6 +40,8 @@ OLDEST = timedelta(days=30)
 
 _ALIVE: "tuple[JobStatusType, ...]" = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 _MOST_DESCRIBED = 100
+_MOST_SERVICES = 10
+"""That ECS describes at once."""
 
 
 def jobs(now: datetime) -> Iterator[Orphan]:
@@ -115,6 +118,31 @@ def endpoints(now: datetime) -> Iterator[Orphan]:
             )
 
 
+def services(now: datetime) -> Iterator[Orphan]:
+    """Services on ECS that no champion serves at and no run is deploying to. In the stage's cluster all are its own."""
+    cluster = os.environ["SERVICES_CLUSTER"]
+    if not cluster:
+        return
+    pages = _ecs.get_paginator("list_services").paginate(cluster=cluster)
+    names = [arn for page in pages for arn in page["serviceArns"]]
+    for first in range(0, len(names), _MOST_SERVICES):
+        described = _ecs.describe_services(cluster=cluster, services=names[first : first + _MOST_SERVICES])
+        for service in described["services"]:
+            name, run_id = service["serviceName"], _family(service["taskDefinition"])
+            changed = max([service["createdAt"], *(it["updatedAt"] for it in service.get("deployments", []))])
+            if service["status"] != "ACTIVE" or now - changed < ENDPOINT_GRACE:
+                continue
+            if _has_champion(name) or _goes_on(execution(run_id)):
+                continue
+            yield Orphan(
+                kind=Kind.SERVICE,
+                name=name,
+                run_id=run_id,
+                why=f"the service on ECS has the policy of {run_id}, which is over, and no champion serves there",
+                fix=f"aws ecs delete-service --force --cluster {cluster} --service {name}",
+            )
+
+
 def execution_arn(run_id: str) -> str:
     """The ARN of the execution that is named by a run."""
     return f"{os.environ['STATE_MACHINE_ARN'].replace(':stateMachine:', ':execution:')}:{run_id}"
@@ -183,6 +211,11 @@ def _is_ours(model: str) -> bool:
     except _sagemaker.exceptions.ClientError:
         return False
     return role == os.environ["MODEL_ROLE_ARN"]
+
+
+def _family(task_definition: str) -> str:
+    """The run that a task definition is named by."""
+    return task_definition.rpartition("/")[2].partition(":")[0]
 
 
 def _has_champion(endpoint: str) -> bool:

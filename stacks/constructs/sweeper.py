@@ -19,6 +19,7 @@ from config.settings import Settings
 from contract.layout import ORPHANS_FILE
 from contract.record import NEWEST_FIRST
 from stacks.constructs.function import Function
+from stacks.constructs.services import Services
 
 
 class Sweeper(Construct):
@@ -40,6 +41,7 @@ class Sweeper(Construct):
         model_role: iam.IRole,
         topic: sns.ITopic,
         dead_letters: sqs.IQueue,
+        services: Services | None,
     ) -> None:
         super().__init__(scope, construct_id)
         ends = settings.sweeper.mode == "end"
@@ -59,6 +61,7 @@ class Sweeper(Construct):
                 "FINISH_FUNCTION_ARN": finish_function.function_arn,
                 "MODEL_ROLE_ARN": model_role.role_arn,
                 "TOPIC_ARN": topic.topic_arn,
+                "SERVICES_CLUSTER": services.cluster_name if services else "",
             },
             timeout=300,
             dead_letters=dead_letters,
@@ -74,7 +77,7 @@ class Sweeper(Construct):
         def sagemaker(resource: str) -> str:
             return stack.format_arn(service="sagemaker", resource=resource, resource_name="*")
 
-        looking = (
+        looking: tuple[tuple[list[str], str], ...] = (
             (["batch:ListJobs", "batch:DescribeJobs", "sagemaker:ListEndpoints"], "*"),  # they know no resources
             (["states:DescribeExecution"], executions),
             (["dynamodb:Query"], f"{run_table.table_arn}/index/{NEWEST_FIRST}"),
@@ -86,12 +89,18 @@ class Sweeper(Construct):
             (["s3:ListBucket"], artifacts_bucket.bucket_arn),
             (["sns:Publish"], topic.topic_arn),
         )
-        ending = (
+        ending: tuple[tuple[list[str], str], ...] = (
             (["batch:TerminateJob"], stack.format_arn(service="batch", resource="job", resource_name="*")),
             (["states:StopExecution"], executions),
             (["lambda:InvokeFunction"], finish_function.function_arn),
             (["sagemaker:DeleteEndpoint"], sagemaker("endpoint")),
         )
+        if services:
+            looking += (
+                (["ecs:ListServices"], "*"),  # knows no resources
+                (["ecs:DescribeServices"], services.services_arn),
+            )
+            ending += ((["ecs:DeleteService"], services.services_arn),)
         for actions, resource in (*looking, *(ending if ends else ())):
             function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
         events.Rule(

@@ -231,6 +231,11 @@ ACCEPTED: tuple[Accepted, ...] = (
         "Resource::*:job/[*]",
         "Batch gives a job its id when it is submitted; only jobs in the stage's own queues are looked at.",
     ),
+    _iam5(
+        "rlpipe-*-events/Sweeper/FunctionRole/DefaultPolicy/Resource",
+        "Resource::*:service/*/[*]",
+        "The services of the stage's own cluster, each named after its endpoint.",
+    ),
     Accepted(
         path="rlpipe-*-api/Api/CloudWatchRole/Resource",
         rule="AwsSolutions-IAM4",

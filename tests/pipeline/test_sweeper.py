@@ -74,6 +74,21 @@ def test_an_endpoint_that_nobody_owns_is_deleted_and_a_champions_is_not(laptop: 
     assert laptop.serves("owned") == run_id
 
 
+def test_a_service_that_nobody_owns_is_deleted(laptop: Laptop) -> None:
+    run_id = laptop.drop("owned-afloat", QUICK + "deploy: {target: ecs}")
+    laptop.reaches(run_id, Outcome.SUCCEEDED)
+    ecs = laptop.client("ecs")
+    (cluster,) = [arn for arn in ecs.list_clusters()["clusterArns"] if "rlpipe-local" in arn]
+    (owned,) = ecs.describe_services(cluster=cluster, services=["owned-afloat"])["services"]
+    same = ("taskDefinition", "launchType", "desiredCount", "networkConfiguration", "loadBalancers")
+    ecs.create_service(cluster=cluster, serviceName="adrift", **{name: owned[name] for name in same})
+    found = sweep(laptop)
+    assert found["adrift"]["kind"] == "service"
+    assert "owned-afloat" not in found
+    (left,) = ecs.describe_services(cluster=cluster, services=["adrift"])["services"]
+    assert left["status"] in ("DRAINING", "INACTIVE")
+
+
 def test_a_run_whose_end_was_never_written_down_is_finished(laptop: Laptop) -> None:
     (table,) = [name for name in laptop.client("dynamodb").list_tables()["TableNames"] if "-runs-" in name]
     at = datetime.now(UTC).isoformat()

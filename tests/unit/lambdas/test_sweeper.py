@@ -32,6 +32,7 @@ class World:
         self.executions: dict[str, dict[str, Any]] = {}
         self.endpoints: dict[str, dict[str, Any]] = {}
         self.models: dict[str, str] = {}
+        self.services: dict[str, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         self.told: list[dict[str, Any]] = []
         self.done: list[tuple[str, str]] = []
@@ -64,6 +65,15 @@ class World:
             "EndpointConfigName": run_id,
         }
         self.models[run_id] = role
+
+    def add_service(self, name: str, run_id: str, *, at: datetime = LONG_AGO, status: str = "ACTIVE") -> None:
+        self.services[f"arn:aws:ecs:us-east-1:000000000000:service/cluster/{name}"] = {
+            "serviceName": name,
+            "status": status,
+            "taskDefinition": f"arn:aws:ecs:us-east-1:000000000000:task-definition/{run_id}:1",
+            "createdAt": LONG_AGO,
+            "deployments": [{"updatedAt": at}],
+        }
 
 
 class Client:
@@ -127,6 +137,20 @@ class Client:
     def delete_endpoint(self, *, EndpointName: str) -> None:
         self._world.done.append(("delete_endpoint", EndpointName))
 
+    def list_services(self, *, cluster: str) -> dict[str, Any]:
+        assert cluster == "cluster"
+        return {"serviceArns": list(self._world.services)}
+
+    def describe_services(self, *, cluster: str, services: list[str]) -> dict[str, Any]:
+        assert len(services) <= 10, "ECS describes no more at once"
+        return {"services": [self._world.services[arn] for arn in services]}
+
+    def delete_service(self, *, cluster: str, service: str, force: bool) -> None:
+        assert (cluster, force) == ("cluster", True)
+        if service in self._world.refused:
+            raise self.exceptions.ServiceNotFoundException({"Error": {"Code": "ServiceNotFoundException"}}, "Delete")
+        self._world.done.append(("delete_service", service))
+
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         assert Bucket == "artifacts"
         if Key not in self._world.files:
@@ -160,12 +184,14 @@ def world(monkeypatch: pytest.MonkeyPatch, table: InProcess) -> World:
         "FINISH_FUNCTION_ARN": "finish",
         "MODEL_ROLE_ARN": ROLE,
         "TOPIC_ARN": "topic",
+        "SERVICES_CLUSTER": "cluster",
     }.items():
         monkeypatch.setenv(name, value)
     found = World()
+    every = {"batch": "_batch", "ecs": "_ecs", "sagemaker": "_sagemaker", "stepfunctions": "_states"}
     for module, services in (
-        (looking, {"batch": "_batch", "s3": "_s3", "sagemaker": "_sagemaker", "stepfunctions": "_states"}),
-        (ending, {"batch": "_batch", "lambda": "_lambda", "sagemaker": "_sagemaker", "stepfunctions": "_states"}),
+        (looking, {**every, "s3": "_s3"}),
+        (ending, {**every, "lambda": "_lambda"}),
         (handler, {"s3": "_s3", "sns": "_sns"}),
     ):
         for service, variable in services.items():
@@ -284,6 +310,34 @@ def test_an_endpoint_that_somebody_owns_is_left_alone(world: World) -> None:
     world.add_endpoint("not-ours-at-all", "by-hand")
     del world.models["by-hand"]
     world.add_endpoint("new", "quick", at=JUST_NOW)
+    assert found(world) == []
+
+
+def test_a_service_without_a_champion_is_deleted(world: World) -> None:
+    world.add_run("over", "FAILED", LONG_AGO)
+    names = [f"left-{number:02}" for number in range(12)]
+    for name in names:
+        world.add_service(name, "over")
+    world.refused = {"left-00"}
+    assert found(world) == [(Kind.SERVICE, name) for name in names]
+    assert world.done == [("delete_service", name) for name in names[1:]], "one is gone by now"
+    assert "aws ecs delete-service --force --cluster cluster --service left-11" in world.told[0]["Message"]
+
+
+def test_a_service_that_somebody_owns_is_left_alone(world: World) -> None:
+    world.add_run("over", "SUCCEEDED", LONG_AGO)
+    world.add_run("deploys", "RUNNING")
+    world.add_service("serves", "over")
+    world.files["champions/serves.json"] = b"{}"
+    world.add_service("rehearsal-1", "deploys")
+    world.add_service("new", "over", at=JUST_NOW)
+    world.add_service("goes", "over", status="DRAINING")
+    assert found(world) == []
+
+
+def test_a_stage_without_services_asks_for_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICES_CLUSTER", "")
+    world.add_service("left", "over")
     assert found(world) == []
 
 
