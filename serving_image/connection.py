@@ -68,6 +68,10 @@ _FIELDS = {
 """Header fields that mean something here, by the two ways in which nearly everybody writes them."""
 
 
+_Head = tuple[list[tuple[bytes, bytes]], str, dict[bytes, bytes], bool]
+"""Header fields as they came, HTTP's version, the fields that mean something here, whether the connection is kept."""
+
+
 class Request:
     """A whole request. It is answered once, now or later, by `answer`."""
 
@@ -172,6 +176,7 @@ class Connection(asyncio.Protocol):
         self._pauses = 0
         self._unread = False
         """Whether answers wait for the caller to read those before."""
+        self._last_head: _Head = ([], "", {}, False)
         self._reset()
 
     def _reset(self) -> None:
@@ -320,6 +325,11 @@ class Connection(asyncio.Protocol):
         self.deadline = self.all.now + BODY_SECONDS
 
     def _read_head(self) -> None:
+        version = self._parser.get_http_version()
+        headers, of_version, fields, keep_alive = self._last_head
+        if self._headers == headers and version == of_version:  # as most callers do, again and again
+            self.fields, self._keep_alive = fields, keep_alive
+            return
         fields, seldom = self.fields, False
         for spelling, value in self._headers:
             name = _FIELDS.get(spelling) or _FIELDS.get(spelling.lower())
@@ -330,7 +340,6 @@ class Connection(asyncio.Protocol):
                     value = fields[name] + b", " + value
                 fields[name] = value
                 seldom = seldom or name in _SELDOM
-        version = self._parser.get_http_version()
         if version == "1.1":
             if b"host" not in fields:
                 raise RefusalError(400, field="host", given="none", expected="a Host header")
@@ -342,6 +351,8 @@ class Connection(asyncio.Protocol):
             raise _too_large(f"{int(length)} bytes")
         if seldom:
             self._read_seldom_fields(fields, version)
+        else:
+            self._last_head = (self._headers, version, fields, self._keep_alive)
 
     def _read_seldom_fields(self, fields: dict[bytes, bytes], version: str) -> None:
         for name, status, allowed in (

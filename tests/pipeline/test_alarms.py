@@ -36,7 +36,7 @@ class Listener:
             sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
         return [it["Message"] for it in self.heard if it.get("Subject") == f"{kind}: {about}"]
 
-    def hears(self, kind: str, about: str, *, seconds: float = 60) -> str:
+    def hears(self, kind: str, about: str, *, seconds: float = 180) -> str:
         """The one message of a kind about something, once it has come."""
         [text] = until(lambda: self.of(kind, about), seconds=seconds, what=f"a message {kind} about {about}")
         return text

@@ -92,7 +92,7 @@ def test_a_paused_run_ends_with_the_weights_of_one_that_never_was(
     run_id = laptop.drop(f"paused-{moment}", LONG + more)
     until(lambda: there(laptop, run_id), seconds=60, what=f"{run_id} is {moment}")
     if moment in ("training", "validating"):
-        assert processes_of(run_id), "only what is seen can be missed"
+        until(lambda: processes_of(run_id), seconds=60, what="its process is seen, so that it can be missed")
     status, record = laptop.command(run_id, "pause", "lunch")
     assert (status, record["wish"]) == (202, "pause")
     record = laptop.reaches(run_id, Phase.PAUSED, seconds=40)

@@ -84,6 +84,26 @@ def test_pipelined_requests_are_answered_in_their_order(server: Server) -> None:
     assert statuses == [(200, True, False), (200, False, True), (400, False, False), (200, True, False)] * 50
 
 
+def test_each_request_of_a_connection_is_read_by_its_own_head(server: Server) -> None:
+    """One that has the head of the one before is not read anew; any other is, however little differs."""
+    as_binary = GOOD.replace(b"Content-Length", b"Accept: application/msgpack\r\nContent-Length")
+    as_text = GOOD.replace(b"application/json", b"text/csv; chars")
+    with Caller(server.port) as caller:
+        for request, status, form in (
+            (GOOD, 200, "application/json"),
+            (GOOD, 200, "application/json"),
+            (as_binary, 200, "application/msgpack"),
+            (as_binary, 200, "application/msgpack"),
+            (as_text, 415, "application/json"),
+            (GOOD, 200, "application/json"),
+            (GOOD.replace(b"HTTP/1.1", b"HTTP/1.0"), 200, "application/json"),
+        ):
+            caller.send(request)
+            answer = caller.answer()
+            assert (answer[0], answer[1]["content-type"]) == (status, form)
+        assert answer[1]["connection"] == "close", "HTTP/1.0 keeps none unless it is asked to"
+
+
 def test_a_request_may_come_byte_by_byte(server: Server) -> None:
     with Caller(server.port) as caller:
         for byte in GOOD:
