@@ -25,3 +25,8 @@ class ServicesPlace(BaseModel):
     tasks: int
     max_tasks: int
     cpu_percent: int
+
+
+def family_of(task_definition: str) -> str:
+    """The family of a task definition's ARN: the run whose policy it serves."""
+    return task_definition.rpartition("/")[2].partition(":")[0]

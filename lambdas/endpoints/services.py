@@ -21,7 +21,7 @@ from contract.layout import ENDPOINT_HEADER
 from contract.metrics import ENDPOINT_VARIABLE, STAGE_VARIABLE
 from contract.policy import MODEL_URI_VARIABLE
 from contract.run import DeploySection
-from contract.services import ServicesPlace
+from contract.services import ServicesPlace, family_of
 from lambdas.endpoints.endpoint import MISSING, Endpoint
 
 _ecs = boto3.client("ecs")
@@ -56,7 +56,7 @@ def describe(name: str) -> Endpoint:
     if not listed and datetime.now(UTC) - found[0]["createdAt"] < timedelta(days=1):
         return Endpoint(name=name, status="Creating")  # its first deployment is too young to be listed
     if not listed:  # ECS forgets deployments after 90 days
-        return Endpoint(name=name, status="InService", config=_family(found[0]["taskDefinition"]))
+        return Endpoint(name=name, status="InService", config=family_of(found[0]["taskDefinition"]))
     last = max(listed, key=lambda deployment: deployment["createdAt"])
     status = _ENDED.get(last["status"], "Updating" if len(listed) > 1 else "Creating")
     config = ""
@@ -67,8 +67,8 @@ def describe(name: str) -> Endpoint:
         if last["status"] == "ROLLBACK_SUCCESSFUL":
             revision = _deployment(last["serviceDeploymentArn"])["rollback"]["serviceRevisionArn"]
         revisions = _ecs.describe_service_revisions(serviceRevisionArns=[revision])["serviceRevisions"]
-        config = _family(revisions[0]["taskDefinition"])
-        if last["status"] == "SUCCESSFUL" and config != _family(found[0]["taskDefinition"]):
+        config = family_of(revisions[0]["taskDefinition"])
+        if last["status"] == "SUCCESSFUL" and config != family_of(found[0]["taskDefinition"]):
             status = "Updating"  # it was told to serve another one a moment ago
     return Endpoint(name=name, status=status, config=config, failure=last.get("statusReason") or "no reason given")
 
@@ -76,7 +76,7 @@ def describe(name: str) -> Endpoint:
 def told_to_serve(name: str) -> str:
     """The policy that an endpoint was last told to serve; none where it is not there."""
     found = _ecs.describe_services(cluster=place().cluster, services=[name])["services"]
-    return _family(found[0]["taskDefinition"]) if found else ""
+    return family_of(found[0]["taskDefinition"]) if found else ""
 
 
 def statuses() -> dict[str, str]:
@@ -235,11 +235,7 @@ def _deployment(arn: str) -> Any:
 def _revisions(family: str) -> list[str]:
     """The task definitions of a family; the prefix alone may be that of another family."""
     pages = _ecs.get_paginator("list_task_definitions").paginate(familyPrefix=family)
-    return [arn for page in pages for arn in page["taskDefinitionArns"] if _family(arn) == family]
-
-
-def _family(task_definition: str) -> str:
-    return task_definition.rpartition("/")[2].partition(":")[0]
+    return [arn for page in pages for arn in page["taskDefinitionArns"] if family_of(arn) == family]
 
 
 # --- the load balancer ------------------------------------------------------------------------------------------------

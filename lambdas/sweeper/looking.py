@@ -14,6 +14,7 @@ from contract.control import Phase
 from contract.layout import champion_key
 from contract.orphans import Kind, Orphan
 from contract.record import KIND, NEWEST_FIRST
+from contract.services import family_of
 from lambdas.items import from_item, to_item
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def services(now: datetime) -> Iterator[Orphan]:
     for first in range(0, len(names), _MOST_SERVICES):
         described = _ecs.describe_services(cluster=cluster, services=names[first : first + _MOST_SERVICES])
         for service in described["services"]:
-            name, run_id = service["serviceName"], _family(service["taskDefinition"])
+            name, run_id = service["serviceName"], family_of(service["taskDefinition"])
             changed = max([service["createdAt"], *(it["updatedAt"] for it in service.get("deployments", []))])
             if service["status"] != "ACTIVE" or now - changed < ENDPOINT_GRACE:
                 continue
@@ -211,11 +212,6 @@ def _is_ours(model: str) -> bool:
     except _sagemaker.exceptions.ClientError:
         return False
     return role == os.environ["MODEL_ROLE_ARN"]
-
-
-def _family(task_definition: str) -> str:
-    """The run that a task definition is named by."""
-    return task_definition.rpartition("/")[2].partition(":")[0]
 
 
 def _has_champion(endpoint: str) -> bool:

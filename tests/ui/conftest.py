@@ -141,7 +141,6 @@ class Faults(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.said: list[str] = []
-        self.setFormatter(logging.Formatter())
 
     def emit(self, record: logging.LogRecord) -> None:
         self.said.append(self.format(record))
