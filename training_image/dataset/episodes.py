@@ -1,11 +1,12 @@
 """What only a whole episode shows: steps that are missing, rows after its end, an end that is missing.
 
-Rows come in the order of their steps, episode after episode, in frames of any length; the last row is held back until
-the next one is known. Memory does not grow with an episode's length, and with their number by eight bytes each.
+Rows come in the order of their steps, episode after episode, in frames of any length; a frame is held back until the
+next one is known. Memory does not grow with an episode's length, and with their number by eight bytes each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,25 @@ _REASONS = {1: LATE, 2: GAP, 3: AFTER, 4: BACKWARDS}
 NO_END = "episodes without an end were taken as truncated"
 CUT = "episodes were cut before a row that could not be used"
 
-Keep = Callable[[pl.DataFrame, npt.NDArray[np.uint64], npt.NDArray[np.bool_]], None]
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """Where the rows of a frame go on to another episode. A frame may begin and end within one."""
+
+    starts: npt.NDArray[np.int64]
+    """The first row of each run, 0 of the first."""
+    keys: npt.NDArray[np.uint64]
+    """Of which episode they are."""
+    begins: npt.NDArray[np.bool_]
+    """Whether the run's first row begins the episode."""
+    rows: int
+
+    def spread(self, values: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """A value of each run as one of each row."""
+        return np.repeat(values, np.diff(self.starts, append=self.rows))
+
+
+Keep = Callable[[pl.DataFrame, Runs], None]
 Reject = Callable[[pl.DataFrame, pl.Series], None]
 
 
@@ -35,9 +54,8 @@ Reject = Callable[[pl.DataFrame, pl.Series], None]
 class Episodes:
     """Takes rows in order, keeps the good ones and rejects the others.
 
-    `keep` gets frames of good rows, the key of each row's episode and whether a row begins one; `reject` gets the
-    others with their reasons. The frames still have the columns `INTERNAL`. With `anywhere`, an episode may begin at
-    any step: what is split by time is cut through.
+    `keep` gets frames of good rows and their episodes; `reject` gets the others with their reasons. The frames still
+    have the columns `INTERNAL`. With `anywhere`, an episode may begin at any step: what is split by time is cut.
     """
 
     keep: Keep
@@ -60,115 +78,143 @@ class Episodes:
         """
         if frame.is_empty():
             return
-        rows = frame if self._held is None else pl.concat([self._held, frame])
-        self._check(rows, last=False)
-        self._held = rows.tail(1)
+        if self._held is not None:
+            self._check(self._held, following=frame.row(0, named=True))
+        self._held = frame
 
     def finish(self) -> None:
-        """Take the row that was held back; no more will come.
+        """Take the rows that were held back; no more will come.
 
         Raises:
             NotInOrderError: an episode came again after another one.
         """
         if self._held is not None:
-            self._check(self._held, last=True)
+            self._check(self._held, following=None)
             self._held = None
-        keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
-        if len(np.unique(keys)) < len(keys):
+        if _any_twice(np.concatenate([np.empty(0, np.uint64), *self._keys])):
             raise NotInOrderError
 
-    def _check(self, rows: pl.DataFrame, *, last: bool) -> None:
-        """Judge all rows, and hand on all but the last, whose successor nobody knows yet; with `last`, that too."""
-        keys = rows[KEY].to_numpy()
-        steps = rows["step"].to_numpy()
-        ends = (rows["terminated"] | rows["truncated"]).to_numpy()
-        begins = np.empty(len(keys), dtype=bool)
+    def _check(self, rows: pl.DataFrame, *, following: Mapping[str, Any] | None) -> None:
+        """Judge rows and hand them on. `following` is the row that comes after them."""
+        keys, ends = rows[KEY], rows["terminated"] | rows["truncated"]
+        changes = keys[1:] != keys[:-1]
+        starts = np.concatenate([[0], changes.arg_true().to_numpy().astype(np.int64) + 1])
+        begins = np.ones(len(starts), dtype=bool)
         begins[0] = self._key is None or keys[0] != self._key
-        np.not_equal(keys[1:], keys[:-1], out=begins[1:])
-        advance = np.empty(len(keys), dtype=np.int64)
-        advance[0] = steps[0] - self._step
-        np.subtract(steps[1:], steps[:-1], out=advance[1:])
+        runs = Runs(starts=starts, keys=keys.gather(starts).to_numpy(), begins=begins, rows=len(rows))
+        broken = None if self._is_whole(rows, ends, changes, runs) else self._faults(rows, ends.to_numpy(), runs)
+        finals, cuts = starts[1:] - 1, _before_faults(broken, runs)
+        if following is None or following[KEY] != keys[-1]:
+            finals = np.append(finals, len(rows) - 1)
+        elif not _follows(rows.row(-1, named=True), following):
+            cuts = np.append(cuts, len(rows) - 1)
+        self._hand_on(rows, runs, ends, finals, cuts, broken)
+        self._remember(rows, runs, ends[-1], broken)
+
+    def _is_whole(self, rows: pl.DataFrame, ends: pl.Series, changes: pl.Series, runs: Runs) -> bool:
+        """Whether no row can be at fault, which is seen without looking at each one alone."""
+        steps = rows["step"]
+        if not runs.begins[0] and (self._broken or self._ended or steps[0] != self._step + 1):
+            return False
+        if not self.anywhere and (steps.gather(runs.starts[runs.begins]) > 1).any():
+            return False
+        follows = (steps[1:] - steps[:-1] == 1) & ~ends[:-1]
+        if "time" in rows.columns:
+            times = rows["time"].to_physical()
+            follows &= times[1:] >= times[:-1]
+            if not runs.begins[0] and times[0] < self._time:
+                return False
+        return (changes | follows).all()
+
+    def _faults(self, rows: pl.DataFrame, ends: npt.NDArray[np.bool_], runs: Runs) -> npt.NDArray[np.int8] | None:
+        """What is at fault in each row, 0 where nothing is; None when that is so everywhere."""
+        steps = rows["step"].to_numpy()
+        begins = np.zeros(len(rows), dtype=bool)
+        begins[runs.starts] = runs.begins
+        advance = np.diff(steps, prepend=self._step)
         if (advance[~begins] <= 0).any():
             raise NotInOrderError
         ended = np.concatenate([[self._ended], ends[:-1]])
-        fault = np.zeros(len(keys), dtype=np.int8)
+        fault = np.zeros(len(rows), dtype=np.int8)
         if not self.anywhere:
             fault[begins & (steps > 1)] = 1
-        times = rows["time"].to_physical().to_numpy().astype(np.float64) if "time" in rows.columns else None
-        if times is not None:
+        if "time" in rows.columns:
+            times = rows["time"].to_physical().to_numpy().astype(np.float64)
             fault[~begins & (np.diff(times, prepend=self._time) < 0)] = 4
         fault[~begins & (advance != 1)] = 2
         fault[~begins & ended] = 3
         if self._broken and not begins[0]:
             fault[0] = self._broken
-        broken = _onwards(fault, begins) if fault.any() else None
-        count = len(keys) if last else len(keys) - 1
-        if count:
-            self._hand_on(rows, keys, begins, ends, broken, count, last=last)
-            self._remember(keys, steps, ends, begins, broken, count)
-            self._time = -np.inf if times is None else float(times[count - 1])
+        return _onwards(fault, runs.starts) if fault.any() else None
 
-    def _remember(
-        self,
-        keys: npt.NDArray[np.uint64],
-        steps: npt.NDArray[np.int64],
-        ends: npt.NDArray[np.bool_],
-        begins: npt.NDArray[np.bool_],
-        broken: npt.NDArray[np.int8] | None,
-        count: int,
-    ) -> None:
-        new = keys[:count][begins[:count]]
-        if not self._keys and len(np.unique(new)) < len(new):
+    def _remember(self, rows: pl.DataFrame, runs: Runs, ended: bool, broken: npt.NDArray[np.int8] | None) -> None:
+        new = runs.keys[runs.begins]
+        if not self._keys and _any_twice(new):
             raise NotInOrderError  # no need to read on to know it
-        self._keys.append(new.copy())
-        self._key, self._step, self._ended = int(keys[count - 1]), int(steps[count - 1]), bool(ends[count - 1])
-        self._broken = 0 if broken is None else int(broken[count - 1])
+        self._keys.append(new)
+        self._key, self._step, self._ended = int(runs.keys[-1]), int(rows["step"][-1]), ended
+        self._time = float(rows["time"].to_physical()[-1]) if "time" in rows.columns else -np.inf
+        self._broken = 0 if broken is None else int(broken[-1])
 
     def _hand_on(
         self,
         rows: pl.DataFrame,
-        keys: npt.NDArray[np.uint64],
-        begins: npt.NDArray[np.bool_],
-        ends: npt.NDArray[np.bool_],
+        runs: Runs,
+        ends: pl.Series,
+        finals: npt.NDArray[np.int64],
+        cuts: npt.NDArray[np.int64],
         broken: npt.NDArray[np.int8] | None,
-        count: int,
-        *,
-        last: bool,
     ) -> None:
-        final = np.empty(len(keys), dtype=bool)
-        final[:-1] = begins[1:]
-        final[-1] = last
-        unended = final & ~ends
-        cut = np.zeros(0, dtype=bool)
+        """Give away good and bad rows. `finals` are the last ones of their episodes, `cuts` come before a fault."""
+        mended = np.zeros(len(rows), dtype=bool)
+        for last, repair in ((finals, NO_END), (cuts, CUT)):
+            last = last[~ends.gather(last).to_numpy()]
+            last = last if broken is None else last[broken[last] == 0]
+            mended[last] = True
+            if len(last):
+                self.repairs[repair] = self.repairs.get(repair, 0) + len(last)
+        if mended.any():
+            rows = rows.with_columns(pl.col("truncated") | pl.Series(mended))
         if broken is not None:
-            breaks = np.concatenate([(broken[1:] != 0) & ~begins[1:], [False]])
-            cut = breaks & (broken == 0) & ~ends
-            unended = (unended & (broken == 0)) | cut
-        mended = rows.head(count)
-        if unended[:count].any():
-            mended = mended.with_columns(pl.col("truncated") | pl.Series(unended[:count]))
-            self._count(CUT, int(cut[:count].sum()))
-            self._count(NO_END, int(unended[:count].sum()) - int(cut[:count].sum()))
-        keys, begins = keys[:count], begins[:count]
-        if broken is not None and broken[:count].any():
-            good = broken[:count] == 0
-            codes = pl.Series(broken[:count][~good]).cast(pl.Int64)
-            self.reject(mended.filter(~good), codes.replace_strict(_REASONS, return_dtype=pl.String))
-            mended, keys, begins = mended.filter(good), keys[good], begins[good]
-        if len(keys):
-            self.keep(mended, keys, begins)
-
-    def _count(self, repair: str, rows: int) -> None:
-        if rows:
-            self.repairs[repair] = self.repairs.get(repair, 0) + rows
+            bad = broken != 0
+            codes = pl.Series(broken[bad]).cast(pl.Int64)
+            self.reject(rows.filter(pl.Series(bad)), codes.replace_strict(_REASONS, return_dtype=pl.String))
+            rows, runs = rows.filter(pl.Series(~bad)), _without(runs, bad)
+        if len(rows):
+            self.keep(rows, runs)
 
 
-def _onwards(fault: npt.NDArray[np.int8], begins: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
+def _any_twice(keys: npt.NDArray[np.uint64]) -> bool:
+    ordered = np.sort(keys)
+    return bool((ordered[1:] == ordered[:-1]).any())
+
+
+def _before_faults(broken: npt.NDArray[np.int8] | None, runs: Runs) -> npt.NDArray[np.int64]:
+    """The rows after which their episode goes on with one that is at fault."""
+    if broken is None:
+        return np.empty(0, np.int64)
+    faulty = broken[1:] != 0
+    faulty[runs.starts[1:] - 1] = False
+    return np.flatnonzero(faulty)
+
+
+def _follows(row: Mapping[str, Any], following: Mapping[str, Any]) -> bool:
+    """Whether a row of the same episode may come after another."""
+    return following["step"] == row["step"] + 1 and ("time" not in row or following["time"] >= row["time"])
+
+
+def _without(runs: Runs, bad: npt.NDArray[np.bool_]) -> Runs:
+    """The runs of what is left without some rows, which are the last ones of their runs."""
+    lengths = np.diff(runs.starts, append=runs.rows) - np.add.reduceat(bad, runs.starts, dtype=np.int64)
+    left = lengths > 0
+    starts = np.concatenate([[0], np.cumsum(lengths[left])])
+    return Runs(starts=starts[:-1], keys=runs.keys[left], begins=runs.begins[left], rows=int(starts[-1]))
+
+
+def _onwards(fault: npt.NDArray[np.int8], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
     """From the first fault of an episode on, that fault in all its rows."""
     index = np.arange(len(fault))
-    start = np.maximum.accumulate(np.where(begins, index, 0))
-    starts = np.unique(start)
     first = np.minimum.reduceat(np.where(fault != 0, index, len(fault)), starts)
-    first_of_row = first[np.searchsorted(starts, start)]
+    first_of_row = np.repeat(first, np.diff(starts, append=len(fault)))
     padded = np.append(fault, np.int8(0))
     return np.where(index >= first_of_row, padded[first_of_row], np.int8(0))

@@ -10,14 +10,13 @@ import numpy.typing as npt
 import polars as pl
 
 
-def episode_keys(episodes: pl.Series) -> npt.NDArray[np.uint64]:
+def episode_keys(episodes: pl.Series) -> pl.Series:
     """The key of each row: episodes that are whole numbers are their own."""
     if episodes.dtype == pl.Int64:
-        return episodes.to_numpy().view(np.uint64)
+        return episodes.reinterpret(signed=False)
     names = episodes.unique()
     hashes = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in names]
-    numbered = episodes.replace_strict(names, pl.Series(hashes, dtype=pl.UInt64), return_dtype=pl.UInt64)
-    return numbered.to_numpy()
+    return episodes.replace_strict(names, pl.Series(hashes, dtype=pl.UInt64), return_dtype=pl.UInt64)
 
 
 def scattered(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -119,20 +119,19 @@ class EpisodeFigures:
     _sum: float = 0.0
     _open: float | None = None
 
-    def add(self, rewards: npt.NDArray[np.float64], begins: npt.NDArray[np.bool_]) -> None:
-        """Take the rewards of rows, and whether each begins an episode."""
-        if not len(rewards):
-            return
-        self.rows += len(rewards)
-        starts = np.flatnonzero(begins)
-        first = starts[0] if len(starts) else len(rewards)
-        if first > 0:
-            self._open = (self._open or 0.0) + float(rewards[:first].sum())
-        if len(starts):
+    def add(self, returns: npt.NDArray[np.float64], begins: npt.NDArray[np.bool_], rows: int) -> None:
+        """Take the rewards of episodes, or of what `rows` have of them, and which of them begin here.
+
+        Only the first may have begun before, and only the last may go on.
+        """
+        self.rows += rows
+        for first in returns[: int(not begins[0])]:
+            self._open = (self._open or 0.0) + float(first)
+        whole = returns[int(not begins[0]) :]
+        if len(whole):
             self._close()
-            returns = np.add.reduceat(rewards, starts)
-            self._take(returns[:-1])
-            self._open = float(returns[-1])
+            self._take(whole[:-1])
+            self._open = float(whole[-1])
 
     def finish(self) -> None:
         """No more will come."""
@@ -153,6 +152,20 @@ class EpisodeFigures:
             self.episodes += len(returns)
             self._sum += float(returns.sum())
             self.low, self.high = min(self.low, float(returns.min())), max(self.high, float(returns.max()))
+
+
+@dataclass
+class Range:
+    """The least and the greatest of values."""
+
+    low: Any = None
+    high: Any = None
+
+    def add(self, values: pl.Series) -> None:
+        """Take values, at least one."""
+        low, high = values.min(), values.max()
+        self.low = low if self.low is None else min(self.low, low)
+        self.high = high if self.high is None else max(self.high, high)
 
 
 @dataclass

@@ -18,13 +18,13 @@ import polars as pl
 
 from contract.dataset import Dataset, Part
 from contract.layout import HELD_OUT_DATA, TRAINING_DATA
-from training_image.dataset.episodes import FILE, INTERNAL, KEY, ROW, Episodes
+from training_image.dataset.episodes import FILE, INTERNAL, KEY, ROW, Episodes, Runs
 from training_image.dataset.errors import FileRefusedError, NotInOrderError, TooLargeError
 from training_image.dataset.fields import Field, transition_fields
 from training_image.dataset.keys import after, episode_keys, file_base, scattered
 from training_image.dataset.preparation import Job, Opened, Report, begin, finished, opened, settle
 from training_image.dataset.rows import check
-from training_image.dataset.statistics import ActionFigures, ColumnFigures, EpisodeFigures, Sample
+from training_image.dataset.statistics import ActionFigures, ColumnFigures, EpisodeFigures, Range, Sample
 from training_image.dataset.writing import PartWriter, dtype_bytes
 
 FORMATS = ("parquet", "csv", "jsonl", "npz", "hdf5")
@@ -177,7 +177,7 @@ class _Pass:
                     names = self._names[number : number + 1].new_from_index(0, len(numbers))
                     self._report.rejects.add(names, numbers, reasons.drop_nulls(), raw.filter(bad))
                     frame = frame.filter(~bad)
-                yield frame
+                yield frame.rechunk()
 
     def _with_internal(self, frame: pl.DataFrame, *, first: int, file: int) -> pl.DataFrame:
         episodes = frame["episode"]
@@ -185,9 +185,9 @@ class _Pass:
             episodes.fill_null(0 if episodes.dtype == pl.Int64 else "") if episodes.null_count() else episodes
         )
         if self._cut is not None:
-            keys = after(keys, _later(frame["time"], self._cut))
+            keys = pl.Series(after(keys.to_numpy(), _later(frame["time"], self._cut)))
         return frame.with_columns(
-            pl.Series(KEY, keys),
+            keys.alias(KEY),
             pl.int_range(first, first + len(frame), dtype=pl.UInt32).alias(ROW),
             pl.lit(file, dtype=pl.UInt16).alias(FILE),
         )
@@ -267,7 +267,8 @@ class _Numbering:
             for name, dtype in missing.items()
             if name not in numbered
         ]
-        frame = frame.with_columns(filled)
+        if filled:
+            frame = frame.with_columns(filled)
         if numbered:
             frame = self._number(frame, numbered)
         elif self._per_file and frame["episode"].dtype == pl.Int64:
@@ -275,7 +276,8 @@ class _Numbering:
             frame = frame.with_columns(pl.when(within).then(pl.col("episode") + self._base).alias("episode"))
         elif self._per_file:
             frame = frame.with_columns((pl.lit(self._one.source.name + ": ") + pl.col("episode")).alias("episode"))
-        return frame.select(f.name for f in fields)
+        names = [f.name for f in fields]
+        return frame if frame.columns == names else frame.select(names)
 
     def problems(self, frame: pl.DataFrame, reasons: pl.Series | None) -> pl.Series | None:
         """The reasons so far, and those of episodes that could not be numbered."""
@@ -364,40 +366,47 @@ class _Parts:
     """Deals good rows out into the two parts, and gathers the figures of both."""
 
     def __init__(self, job: Job, spaces: Spaces, fields: Sequence[Field], report: Report, cut: float | None) -> None:
-        self._job, self._fields, self._report, self._cut = job, fields, report, cut
+        self._job, self._report, self._cut = job, report, cut
         for folder in (TRAINING_DATA, HELD_OUT_DATA):
             shutil.rmtree(job.output / Path(folder).name, ignore_errors=True)
-        self._writers = [PartWriter(job.output, Path(folder).name) for folder in (TRAINING_DATA, HELD_OUT_DATA)]
-        self._episodes = [EpisodeFigures(), EpisodeFigures()]
         self._columns = ColumnFigures(fields)
         self._actions = ActionFigures(fields, spaces.action)
         self._sample = Sample()
+        self._times = [Range(), Range()]
+        self._writers = [
+            PartWriter(job.output, Path(TRAINING_DATA).name, self._look_at_training),
+            PartWriter(job.output, Path(HELD_OUT_DATA).name, self._look_at_held_out),
+        ]
+        self._episodes = [EpisodeFigures(), EpisodeFigures()]
         self._threshold = np.uint64(min(2**64 - 1, round(job.data.held_out * 2**64)))
-        self._times: list[tuple[Any, Any] | None] = [None, None]
-        self._waiting: list[tuple[pl.DataFrame, npt.NDArray[np.uint64], npt.NDArray[np.bool_]]] | None = []
+        self._waiting: list[tuple[pl.DataFrame, Runs]] | None = []
 
-    def keep(self, frame: pl.DataFrame, keys: npt.NDArray[np.uint64], begins: npt.NDArray[np.bool_]) -> None:
+    def keep(self, frame: pl.DataFrame, runs: Runs) -> None:
         """Take good rows. The first ones wait: where there are few, how many are held out is counted, not drawn."""
         if self._waiting is not None and self._cut is None:
-            self._waiting.append((frame, keys, begins))
-            if sum(len(keys) for _, keys, _ in self._waiting) <= SMALL_ROWS:
+            self._waiting.append((frame, runs))
+            if sum(waiting.rows for _, waiting in self._waiting) <= SMALL_ROWS:
                 return
             self._release(None)
             return
-        self._deal(frame, keys, begins, self._apart(frame, keys))
+        self._deal(frame, runs, self._apart(frame, runs))
 
-    def _apart(self, frame: pl.DataFrame, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-        return scattered(keys) < self._threshold if self._cut is None else _later(frame["time"], self._cut)
+    def _apart(self, frame: pl.DataFrame, runs: Runs) -> npt.NDArray[np.bool_]:
+        """Which runs are held out."""
+        if self._cut is None:
+            return scattered(runs.keys) < self._threshold
+        return _later(frame["time"].gather(runs.starts), self._cut)
 
     def finish(self) -> tuple[Dataset, pl.DataFrame]:
         """Write what is left; dataset.json and a sample."""
         if self._waiting is not None:
-            names = np.unique(np.concatenate([np.empty(0, np.uint64), *(keys for _, keys, _ in self._waiting)]))
+            names = np.unique(np.concatenate([np.empty(0, np.uint64), *(runs.keys for _, runs in self._waiting)]))
             order = names[np.argsort(scattered(names), kind="stable")]
             count = min(max(1, round(self._job.data.held_out * len(names))), len(names) - 1) if len(names) > 1 else 0
             self._release(np.sort(order[:count]))
+        written = [writer.finish() for writer in self._writers]
         parts = []
-        for writer, figures, times in zip(self._writers, self._episodes, self._times, strict=True):
+        for files, figures, times in zip(written, self._episodes, self._times, strict=True):
             figures.finish()
             parts.append(
                 Part(
@@ -406,9 +415,9 @@ class _Parts:
                     mean_return=figures.mean,
                     min_return=figures.low if figures.episodes else None,
                     max_return=figures.high if figures.episodes else None,
-                    begins=str(times[0]) if times else None,
-                    ends=str(times[1]) if times else None,
-                    files=writer.finish(),
+                    begins=None if times.low is None else str(times.low),
+                    ends=None if times.high is None else str(times.high),
+                    files=files,
                 )
             )
         report, data = self._report, self._job.data
@@ -449,30 +458,25 @@ class _Parts:
     def _release(self, held_out: npt.NDArray[np.uint64] | None) -> None:
         """Deal out the rows that waited; `held_out` are the keys of the held-out episodes, or the hash decides."""
         waiting, self._waiting = self._waiting or [], None
-        for frame, keys, begins in waiting:
-            apart = self._apart(frame, keys) if held_out is None else np.isin(keys, held_out)
-            self._deal(frame, keys, begins, apart)
+        for frame, runs in waiting:
+            self._deal(frame, runs, self._apart(frame, runs) if held_out is None else np.isin(runs.keys, held_out))
 
-    def _deal(
-        self,
-        frame: pl.DataFrame,
-        keys: npt.NDArray[np.uint64],
-        begins: npt.NDArray[np.bool_],
-        apart: npt.NDArray[np.bool_],
-    ) -> None:
+    def _deal(self, frame: pl.DataFrame, runs: Runs, apart: npt.NDArray[np.bool_]) -> None:
         frame = frame.drop(INTERNAL)
-        for number, mask in enumerate((~apart, apart)):
-            if not mask.any():
-                continue
-            whole = mask.all()
-            rows = frame if whole else frame.filter(mask)
-            self._episodes[number].add(rows["reward"].to_numpy(), begins if whole else begins[mask])
-            self._writers[number].add(rows)
-            if "time" in rows.columns:
-                low, high = rows["time"].min(), rows["time"].max()
-                before = self._times[number]
-                self._times[number] = (min(before[0], low), max(before[1], high)) if before else (low, high)
-            if number == 0:
-                self._columns.add(rows)
-                self._actions.add(rows)
-                self._sample.add(rows)
+        returns = np.add.reduceat(frame["reward"].to_numpy(), runs.starts)
+        for number, chosen in enumerate((~apart, apart)):
+            if chosen.any():
+                rows = frame if chosen.all() else frame.filter(pl.Series(runs.spread(chosen)))
+                self._episodes[number].add(returns[chosen], runs.begins[chosen], len(rows))
+                self._writers[number].add(rows)
+
+    def _look_at_training(self, rows: pl.DataFrame) -> None:
+        self._columns.add(rows)
+        self._actions.add(rows)
+        self._sample.add(rows)
+        if "time" in rows.columns:
+            self._times[0].add(rows["time"])
+
+    def _look_at_held_out(self, rows: pl.DataFrame) -> None:
+        if "time" in rows.columns:
+            self._times[1].add(rows["time"])

@@ -1,7 +1,7 @@
 """What is written: Parquet files of a bounded size, each with its hash, and the rows that could not be used."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +25,11 @@ _REJECTED = {"file": pl.String, "row": pl.UInt32, "reason": pl.String, "values":
 class PartWriter:
     """Writes rows into `part-00000.parquet`, `part-00001.parquet`, ... of a folder below `root`.
 
-    A thread writes one file while the rows of the next are gathered.
+    A thread writes one file while the rows of the next are gathered. It shows them to `look` first, file by file.
     """
 
-    def __init__(self, root: Path, folder: str) -> None:
+    def __init__(self, root: Path, folder: str, look: Callable[[pl.DataFrame], None] = lambda _: None) -> None:
+        self._look = look
         self._root = root
         self._folder = folder
         self._frames: list[pl.DataFrame] = []
@@ -65,7 +66,13 @@ class PartWriter:
         if self._files:
             self._files[-1].result()  # no more than one waits in memory
         path = f"{self._folder}/part-{len(self._files):05d}.parquet"
-        self._files.append(self._writing.submit(_written, frame.head(rows), self._root, path))
+        self._files.append(self._writing.submit(self._written, frame.head(rows), path))
+
+    def _written(self, frame: pl.DataFrame, path: str) -> OutputFile:
+        frame = frame.rechunk()
+        self._look(frame)
+        write_parquet(frame, self._root / path)
+        return described(self._root, path, len(frame))
 
 
 class Rejects:
@@ -123,7 +130,7 @@ class Rejects:
         if self._frames:
             self._scratch.mkdir(parents=True, exist_ok=True)
             path = self._scratch / f"rejected-{len(self._spilled):05d}.parquet"
-            write_parquet(pl.concat(self._frames), path)
+            write_parquet(pl.concat(self._frames, rechunk=True), path)
             self._spilled.append(path)
             self._frames, self._held = [], 0
 
@@ -136,12 +143,7 @@ class _Tally:
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """The same rows give the same bytes."""
-    frame.rechunk().write_parquet(path, compression="zstd", compression_level=1, row_group_size=2**19)
-
-
-def _written(frame: pl.DataFrame, root: Path, path: str) -> OutputFile:
-    write_parquet(frame, root / path)
-    return described(root, path, len(frame))
+    frame.write_parquet(path, compression="zstd", compression_level=1, row_group_size=2**19)
 
 
 def described(root: Path, path: str, rows: int) -> OutputFile:

@@ -213,3 +213,11 @@ def test_statistics_are_of_the_rows_to_train_on(tmp_path: Path) -> None:
     for file in [*dataset.train.files, *dataset.held_out.files]:
         content = (tmp_path / "output" / file.path).read_bytes()
         assert (file.bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_numbers_whose_sum_is_no_number_are_kept(tmp_path: Path) -> None:
+    most = np.finfo(np.float32).max
+    dataset = transitions(
+        tmp_path, written(tmp_path / "in", log().with_columns(observation_1=pl.lit(most, pl.Float32)))
+    )
+    assert (dataset.rejected, dataset.train.rows + dataset.held_out.rows) == (0, ROWS)
