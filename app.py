@@ -96,11 +96,13 @@ def build(app: cdk.App, settings: Settings, *, bundle: bool) -> None:
 
 
 if __name__ == "__main__":
-    app = cdk.App()
+    asked = cdk.App(auto_synth=False).node
     try:
-        settings = load_settings(app.node.try_get_context("stage") or DEFAULT_STAGE)
+        settings = load_settings(asked.try_get_context("stage") or DEFAULT_STAGE)
     except SettingsError as error:
         raise SystemExit(str(error)) from None
+    # The CDK's own rules take it longer to load than everything else to do.
+    app = cdk.App(builtin_cloud_formation_validation=settings.judge)
     bundle = settings.functions.bundle_dependencies and app.node.try_get_context("bundling") != "off"
     build(app, settings, bundle=bundle)
     synthesise(app)

@@ -441,8 +441,8 @@ class Settings(_Section):
     )
     judge: bool = Field(
         default=True,
-        description="Let cdk-nag judge each synthesis, and note for checkov what is accepted; `false` where synthesis "
-        "must be quick and tests do it.",
+        description="Let cdk-nag and the CDK's own rules judge each synthesis, and note for checkov what is accepted; "
+        "`false` where synthesis must be quick and tests do it.",
     )
     log_retention_days: RetentionDays = Field(description="Days that logs are kept.")
     network: NetworkSettings = Field(default_factory=NetworkSettings)
