@@ -9,11 +9,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 CONFORMANCE = Path(__file__).parent / "conformance"
-ONE_PROCESS = ("conformance", "infra", "pipeline")
-"""Folders whose tests share what is built once: a laptop's AWS, or the synthesised stages."""
-
-SLOW_JUDGES = ("test_comments.py", "test_governance.py", "test_judges.py", "test_judges_apart.py")
-"""Of `infra`, what takes so long that it is worth synthesising the stages twice, to do half of it beside the other."""
+ONE_PROCESS = ("conformance", "pipeline")
+"""Folders whose tests share what is built once: a laptop's AWS."""
 
 IS_FOR_REAL = any(word == "--aws" or word.startswith("--aws=") for word in sys.argv)
 
@@ -49,14 +46,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]
-    """Deals out whole folders of `ONE_PROCESS`, and else files, and the judges together."""
+    """Deals out whole folders of `ONE_PROCESS`, and else files."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.partition("::")[0])
-        if "infra" in file.parts and file.name in SLOW_JUDGES:
-            return "judges"
         return next((folder for folder in ONE_PROCESS if folder in file.parts), str(file))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    config.option.loadscopereorder = (
+        False  # most tests first is not longest first: some folders and files are one long one
+    )
     return Together(config, log)

@@ -248,6 +248,11 @@ ACCEPTED: tuple[Accepted, ...] = (
         reason="Callers are authorised by IAM, or by an API key where the settings say so; there is no user pool.",
     ),
     Accepted(
+        path="rlpipe-*-api/Api/Default/*",
+        rule="AwsSolutions-APIG4",
+        reason="Where api.auth is api_key every method asks for a key, whose plan limits what it may ask for.",
+    ),
+    Accepted(
         path="rlpipe-*-api/Api/DeploymentStage.v1/Resource",
         rule="AwsSolutions-APIG3",
         reason="api.firewall is off where only IAM's callers come and AWS WAF would cost more than all else; "

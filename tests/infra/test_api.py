@@ -3,13 +3,10 @@
 import json
 from typing import Any
 
-import pytest
-
-from config.settings import ApiSettings, load_settings
 from contract.api import ROUTES, Problem, Route
 from contract.openapi import openapi
 from contract.record import LISTED, NEWEST_FIRST, RunRecord
-from tests.infra.conftest import ROOT, Stage, statements, synthesise
+from tests.infra.conftest import ROOT, Stage, statements
 
 
 def methods(stage: Stage) -> dict[tuple[str, str], dict[str, Any]]:
@@ -110,23 +107,16 @@ def test_no_web_page_may_call_it_unless_named(stage: Stage) -> None:
     assert not [key for key in methods(stage) if key[0] == "OPTIONS"]
 
 
-@pytest.fixture(scope="module")
-def by_key(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    api = ApiSettings(auth="api_key", cors_origins=["https://example.org"], requests_per_day=7)
-    settings = load_settings("local").model_copy(update={"api": api})
-    return synthesise(settings, tmp_path_factory.mktemp("by-key"))
-
-
-def test_a_key_with_a_plan_can_take_the_place_of_iam(by_key: Stage) -> None:
-    ours = {key: method for key, method in methods(by_key).items() if key[0] != "OPTIONS"}
+def test_a_key_with_a_plan_can_take_the_place_of_iam(brought: Stage) -> None:
+    ours = {key: method for key, method in methods(brought).items() if key[0] != "OPTIONS"}
     assert {(method["AuthorizationType"], method["ApiKeyRequired"]) for method in ours.values()} == {("NONE", True)}
-    plan = by_key.one("AWS::ApiGateway::UsagePlan")
+    plan = brought.one("AWS::ApiGateway::UsagePlan")
     assert plan["Quota"] == {"Limit": 7, "Period": "DAY"}
-    assert len(by_key.resources("AWS::ApiGateway::UsagePlanKey")) == 1
+    assert len(brought.resources("AWS::ApiGateway::UsagePlanKey")) == 1
 
 
-def test_a_named_web_page_may_call_it(by_key: Stage) -> None:
-    assert len([key for key in methods(by_key) if key[0] == "OPTIONS"]) > 0
+def test_a_named_web_page_may_call_it(brought: Stage) -> None:
+    assert len([key for key in methods(brought) if key[0] == "OPTIONS"]) > 0
 
 
 def test_jobs_tell_the_control_function_of_themselves(stage: Stage) -> None:

@@ -13,41 +13,22 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 
-from app import build
-from config.settings import EcsSettings, ImagesSettings, Settings, load_settings
 from stacks.governance.accepted import ACCEPTED
 from stacks.governance.govern import govern, synthesise
-from stacks.governance.judges import Finding, findings, unaccepted
-from tests.infra.conftest import ROOT, STAGES, Properties, Stage
-from tests.infra.test_kubernetes import on_a_cluster
+from stacks.governance.judges import Finding, unaccepted
+from tests.infra.conftest import Properties, Stage, Syntheses
+from tests.infra.variants import STAGES, VARIANTS
 
-VARIANTS: dict[str, Callable[[], Settings]] = {
-    "codebuild": lambda: load_settings("dev").model_copy(update={"images": ImagesSettings(builder="codebuild")}),
-    "kubernetes": on_a_cluster,
-    "ecs": lambda: load_settings("dev").model_copy(
-        update={"serving": load_settings("dev").serving.model_copy(update={"ecs": EcsSettings()})}
-    ),
-}
+EVERYTHING = (*STAGES, *VARIANTS)
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, list[Finding]]:
-    """What cdk-nag finds in each stage, accepted or not."""
-    flags = json.loads((ROOT / "cdk.json").read_text())["context"]
-    answer = {}
-    for name in (*STAGES, *VARIANTS):
-        app = cdk.App(context=flags, analytics_reporting=False)
-        build(app, _settings(name), bundle=False)
-        answer[name] = findings(app)
-    return answer
+def found(syntheses: Syntheses) -> dict[str, list[Finding]]:
+    """What cdk-nag finds, accepted or not."""
+    return {name: syntheses.findings(name) for name in syntheses.all(EVERYTHING)}
 
 
-def _settings(name: str) -> Settings:
-    """A stage's settings, or those of development with a switch that brings other resources."""
-    return load_settings(name) if name in STAGES else VARIANTS[name]()
-
-
-@pytest.mark.parametrize("name", [*STAGES, *VARIANTS])
+@pytest.mark.parametrize("name", EVERYTHING)
 def test_cdk_nag_finds_nothing_that_is_not_accepted(found: dict[str, list[Finding]], name: str) -> None:
     assert found[name], "cdk-nag did not look"
     objections = [f"{it.path}: {it.rule} {it.detail}"[:200] for it in unaccepted(found[name])]
@@ -76,8 +57,8 @@ def test_checkov_is_told_of_at_most_25_exceptions_each_with_its_reason(stages: d
         assert {(skip["id"], skip["comment"]) for _, skip in _skips(stages[name])} <= reasons
 
 
-def test_every_row_for_checkov_is_used(stages: dict[str, Stage], with_services: Stage) -> None:
-    judged = (stages["dev"], stages["prod"], with_services)
+def test_every_row_for_checkov_is_used(stages: dict[str, Stage], switched: Stage) -> None:
+    judged = (stages["dev"], stages["prod"], switched)
     told = {skip["comment"] for stage in judged for _, skip in _skips(stage)}
     assert told == {row.reason for row in ACCEPTED if row.rule.startswith("CKV_")}
 
@@ -215,10 +196,15 @@ OFFENCES: dict[str, tuple[Offence, str]] = {
 }
 
 
+def _app(folder: Path) -> cdk.App:
+    """An app that is judged by what we give it alone."""
+    return cdk.App(outdir=str(folder), analytics_reporting=False, builtin_cloud_formation_validation=False)
+
+
 @pytest.mark.parametrize("offence", OFFENCES)
 def test_synthesis_stops_with_one_sentence(offence: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     offend, sentence = OFFENCES[offence]
-    app = cdk.App(outdir=str(tmp_path), analytics_reporting=False)
+    app = _app(tmp_path)
     offend(cdk.Stack(app, "offending"))
     govern(app, judge=False)
     with pytest.raises(SystemExit) as stopped:
@@ -230,7 +216,7 @@ def test_synthesis_stops_with_one_sentence(offence: str, tmp_path: Path, capfd: 
 
 
 def test_an_unknown_finding_of_cdk_nag_stops_the_synthesis(tmp_path: Path) -> None:
-    app = cdk.App(outdir=str(tmp_path), analytics_reporting=False)
+    app = _app(tmp_path)
     ec2.Vpc(cdk.Stack(app, "offending"), "Vpc", max_azs=1, nat_gateways=0)
     govern(app, judge=True)
     with pytest.raises(SystemExit):
@@ -239,7 +225,7 @@ def test_an_unknown_finding_of_cdk_nag_stops_the_synthesis(tmp_path: Path) -> No
 
 
 def test_what_is_sound_is_not_refused(tmp_path: Path) -> None:
-    app = cdk.App(outdir=str(tmp_path), analytics_reporting=False)
+    app = _app(tmp_path)
     _definition(cdk.Stack(app, "sound"))
     govern(app, judge=False)
     synthesise(app)

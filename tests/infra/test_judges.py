@@ -1,6 +1,7 @@
 """Independent judges of the templates and of the state machine."""
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -8,12 +9,51 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import aws_cdk as cdk
+import jsii
 import pytest
+from constructs import IConstruct
 
-from tests.infra.conftest import ROOMS, ROOT, Stage
+from tests.infra.conftest import ROOMS, ROOT, Stage, Syntheses
+from tests.infra.variants import STAGES, VARIANTS
 
 DEFINITION = ROOT / "statemachine" / "pipeline.asl.json"
 BIN = Path(sys.executable).parent
+
+
+@jsii.implements(cdk.IPolicyValidationContext)
+class Synthesised:
+    """Templates as the CDK shows them to those who judge them."""
+
+    def __init__(self, templates: list[Path]) -> None:
+        self._app = cdk.App()
+        self.templates = templates
+
+    @property
+    def app_construct(self) -> IConstruct:
+        return self._app
+
+    @property
+    def template_paths(self) -> list[str]:
+        return [str(path) for path in self.templates]
+
+    @property
+    def stack_templates(self) -> list[cdk.PolicyValidationStack]:
+        return [
+            cdk.PolicyValidationStack(stack_construct_path=path.name, template_path=str(path))
+            for path in self.templates
+        ]
+
+
+def test_the_cdks_own_rules_find_nothing_and_would(syntheses: Syntheses, tmp_path: Path) -> None:
+    """They judge each `cdk synth` of a deployed stage; here all that tests synthesise, in one go."""
+    rules = cdk.CloudFormationValidatePlugin()
+    for name, stage in syntheses.all((*STAGES, *VARIANTS)).items():
+        report = rules.validate(Synthesised(sorted(stage.folder.glob("*.template.json"))))
+        assert [(name, it.rule_name, it.description) for it in report.violations] == []
+    wrong = tmp_path / "wrong.template.json"
+    wrong.write_text(json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"Nme": "a"}}}}))
+    assert not rules.validate(Synthesised([wrong])).success
 
 
 def test_cfn_lint_finds_nothing(stages: dict[str, Stage], tmp_path: Path, pytestconfig: pytest.Config) -> None:
@@ -21,11 +61,12 @@ def test_cfn_lint_finds_nothing(stages: dict[str, Stage], tmp_path: Path, pytest
     templates = [path for stage in stages.values() for path in sorted(stage.folder.glob("*.template.json"))]
     assert len(templates) == len(stages) * len(ROOMS)
     rules = version("cfn-lint") + (ROOT / ".cfnlintrc").read_text()
-    key = {path: hashlib.sha256((rules + path.read_text()).encode()).hexdigest() for path in templates}
+    shown = {path: _shown(path, tmp_path) for path in templates}
+    key = {path: hashlib.sha256((rules + Path(shown[path]).read_text()).encode()).hexdigest() for path in templates}
     known = pytestconfig.cache.get("infra/cfn-lint", []) if pytestconfig.cache else []
     unknown = [path for path in templates if key[path] not in known]
     if unknown:
-        _judge(str(BIN / "cfn-lint"), *(_shown(path, tmp_path) for path in unknown))
+        _judge(str(BIN / "cfn-lint"), *(shown[path] for path in unknown))
     if pytestconfig.cache:
         pytestconfig.cache.set("infra/cfn-lint", sorted(key.values()))
 

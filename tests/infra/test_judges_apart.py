@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.infra.conftest import ROOT, STAGES, Stage
+from tests.infra.conftest import ROOT, Stage
+from tests.infra.variants import STAGES
 
 TOOLS = ROOT / ".cache" / "tools"
 
@@ -34,20 +35,20 @@ OUTDATED = {
 }
 
 
-def test_checkov_finds_nothing_that_is_not_accepted(stages: dict[str, Stage], with_services: Stage) -> None:
+def test_checkov_finds_nothing_that_is_not_accepted(stages: dict[str, Stage], switched: Stage) -> None:
     """As anybody would run it over the assemblies of deployed stages: what is accepted is written in the templates."""
-    folders = [stages["dev"].folder, stages["prod"].folder, with_services.folder]
+    folders = [stages["dev"].folder, stages["prod"].folder, switched.folder]
     results = _checkov([path for folder in folders for path in sorted(folder.glob("*.template.json"))])
     assert results["passed"] > 300, "checkov did not look"
     assert not results["failed"]
 
 
 def test_what_checkov_is_told_of_fails_without_it_and_nothing_else_does(
-    stages: dict[str, Stage], with_services: Stage, tmp_path: Path
+    stages: dict[str, Stage], switched: Stage, tmp_path: Path
 ) -> None:
     bare = []
     told = set()
-    for name, stage in {**stages, "services": with_services}.items():
+    for name, stage in {**stages, "switched": switched}.items():
         for room, template in stage.templates.items():
             without = copy.deepcopy(template)
             for logical_id, resource in without["Resources"].items():

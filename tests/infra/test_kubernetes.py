@@ -6,29 +6,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from config.settings import Settings, load_settings
 from stacks.constructs.kubernetes import with_pod_overrides
-from tests.infra.conftest import Stage, statements, synthesise
-
-CLUSTER = {
-    "cluster_name": "shared",
-    "namespace": "learning",
-    "vpc_id": "vpc-0123456789abcdef0",
-    "subnet_ids": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
-    "security_group_id": "sg-0123456789abcdef0",
-}
-
-
-def on_a_cluster(**cluster: Any) -> Settings:
-    """Development's settings, with the jobs on a cluster."""
-    document = load_settings("dev").model_dump()
-    compute = {**document["compute"], "kubernetes": {**CLUSTER, **cluster}}
-    return Settings.model_validate({**document, "compute": compute})
+from tests.infra.conftest import Stage, Syntheses, statements
+from tests.infra.variants import CLUSTER, ECR, VOLTA, changed
 
 
 @pytest.fixture(scope="module")
-def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    return synthesise(on_a_cluster(), tmp_path_factory.mktemp("kubernetes"))
+def kubernetes(syntheses: Syntheses) -> Stage:
+    return syntheses["kubernetes"]
 
 
 def test_the_environments_join_the_cluster_that_is_named(kubernetes: Stage) -> None:
@@ -133,16 +118,13 @@ def test_nothing_else_of_the_state_machine_changes() -> None:
 @pytest.mark.parametrize("namespace", ["default", "kube-system", "Upper", ""])
 def test_a_namespace_that_batch_refuses_is_refused_before(namespace: str) -> None:
     with pytest.raises(ValidationError, match="namespace"):
-        on_a_cluster(namespace=namespace)
+        changed({"compute": {"kubernetes": {**CLUSTER, "namespace": namespace}}})
 
 
 def test_v100s_stay_with_ecs() -> None:
-    document = load_settings("dev").model_dump()
-    gpu = {"machine_image": "ami-0123456789abcdef0", "instance_types": ["p3.2xlarge"], "max_vcpus": 8}
-    compute = {**document["compute"], "gpu": gpu, "kubernetes": CLUSTER}
-    document["images"]["training_uri"] = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/training:cuda12.6"
+    compute = {"gpu": VOLTA, "kubernetes": CLUSTER}
     with pytest.raises(ValidationError, match=r"machine_image: not together with compute\.kubernetes"):
-        Settings.model_validate({**document, "compute": compute})
+        changed({"compute": compute, "images": {"training_uri": f"{ECR}/training:cuda12.6"}})
 
 
 def _jobs(value: Any) -> Any:

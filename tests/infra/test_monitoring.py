@@ -1,17 +1,15 @@
 """What watches a stage, and whom it tells."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from config.settings import AlertsSettings, Settings, load_settings
 from contract.alarms import OF_A_STAGE, OF_RUNS, alarm_name, alarm_of
 from contract.metrics import METRICS, NAMESPACE
 from embedded_aws.metrics_insights import parse
 from lambdas.endpoints.hosting import VARIANT
-from tests.infra.conftest import Properties, Stage, synthesise
+from tests.infra.conftest import Properties, Stage
 
 
 def alarms(stage: Stage) -> dict[str, Properties]:
@@ -105,15 +103,8 @@ def test_what_batch_says_of_our_queues_is_told(
     assert "Alert" in json.dumps(it["Targets"][0]["Arn"])
 
 
-def test_thresholds_are_the_settings(tmp_path: Path) -> None:
-    limits = AlertsSettings(
-        patience_minutes=3,
-        return_drop=0.25,
-        checkpoint_overdue_minutes=2,
-        without_step_minutes=4,
-        budget_percent=50,
-    )
-    found = alarms(synthesise(_changed(alerts=limits.model_dump()), tmp_path))
+def test_thresholds_are_the_settings(walled_in: Stage) -> None:
+    found = alarms(walled_in)
 
     def of(name: str) -> tuple[Any, ...]:
         it = found[f"rlpipe-dev-{name}"]
@@ -175,8 +166,3 @@ def test_the_reader_chooses_the_endpoint(stage: Stage) -> None:
     for graph in graphs:
         assert variable["pattern"] in json.dumps(graph), graph["properties"]["title"]
     assert f'"VariantName","{VARIANT}"' in text
-
-
-def _changed(**sections: Any) -> Settings:
-    """The development stage with some settings replaced, checked as a file would be."""
-    return Settings.model_validate({**load_settings("dev").model_dump(), **sections})

@@ -2,47 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from config.settings import (
-    AlertsSettings,
-    EcsSettings,
-    ImagesSettings,
-    MetricsSettings,
-    NetworkSettings,
-    Settings,
-    SlackSettings,
-    TeamsSettings,
-    load_settings,
-)
 from contract.cost import ServingPrices, monthly_usd
-from tests.infra.conftest import Stage, statements, synthesise
-
-MLFLOW = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/ours"
-_ID = "01234567-89ab-cdef-0123-456789abcdef"
-ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
-
-
-@pytest.fixture(scope="module")
-def switched(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    settings = load_settings("dev").model_copy(
-        update={
-            "account": "123456789012",
-            "region": "eu-west-1",
-            "network": NetworkSettings(availability_zones=3),
-            "metrics": MetricsSettings(mlflow_tracking_uri=MLFLOW),
-            "serving": load_settings("dev").serving.model_copy(update={"ecs": EcsSettings(tasks=2)}),
-            "alerts": AlertsSettings(
-                email="somebody@example.org",
-                monthly_budget_usd=200,
-                slack=SlackSettings(workspace_id="T07EA123LEP", channel_id="C07EZ1ABC23"),
-                teams=TeamsSettings(tenant_id=_ID, team_id=_ID, channel_id="19%3a0123abcd%40thread.tacv2"),
-            ),
-        }
-    )
-    return synthesise(settings, tmp_path_factory.mktemp("switched"))
+from tests.infra.conftest import Stage, statements
+from tests.infra.variants import MLFLOW
 
 
 def test_somebody_is_told_by_mail(switched: Stage) -> None:
@@ -109,45 +74,6 @@ def test_an_account_and_region_need_no_look_up(switched: Stage) -> None:
 def test_instances_are_spread_over_the_zones_asked_for(switched: Stage) -> None:
     for environment in switched.resources("AWS::Batch::ComputeEnvironment").values():
         assert len(environment["ComputeResources"]["Subnets"]) == 3
-
-
-def _changed(**sections: Any) -> Settings:
-    """The development stage with some settings replaced, checked as a file would be."""
-    return Settings.model_validate({**load_settings("dev").model_dump(), **sections})
-
-
-@pytest.fixture(scope="module")
-def walled_in(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """No way to the internet, and images that CodeBuild makes."""
-    return synthesise(
-        _changed(
-            network={"egress": "endpoints", "flow_logs": True},
-            images=ImagesSettings(builder="codebuild").model_dump(),
-        ),
-        tmp_path_factory.mktemp("walled-in"),
-    )
-
-
-@pytest.fixture(scope="module")
-def brought(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """Images that are there already, a machine image for V100s among them, and one NAT gateway."""
-    compute = load_settings("dev").compute.model_dump()
-    volta = {"machine_image": "ami-0123456789abcdef0", "instance_types": ["p3.2xlarge"], "max_vcpus": 8}
-    return synthesise(
-        _changed(
-            account="123456789012",
-            region="eu-west-1",
-            network={"egress": "nat"},
-            compute={**compute, "gpu": volta},
-            images={
-                "training_uri": f"{ECR}/rl/training:cuda12.6",
-                "serving_uri": f"{ECR}/rl/serving@sha256:{'0' * 64}",
-            },
-            protect=True,
-            empty_on_destroy=False,
-        ),
-        tmp_path_factory.mktemp("brought"),
-    )
 
 
 def test_behind_endpoints_nothing_leads_to_the_internet(walled_in: Stage) -> None:
