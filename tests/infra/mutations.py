@@ -3,8 +3,8 @@
 Takes away, one at a time, each IAM statement, permission, alarm, encryption setting, limit of time and retry rule of
 the synthesised templates, and runs the tests that read templates until one fails. Snapshots and judges do not count,
 nor the comparison of the deployed state machine with its file: they all notice any change at all. Everything is
-synthesised and collected once; each mutant is a fork of that, looked at in one stage or variant that has it, in
-development if it can be. The tests that noticed most so far go first. Exits 1 below 95 %.
+synthesised and collected once; each mutant is a fork of that, looked at in one stage that has it, in development if it
+can be, or in a variant. The tests that noticed most so far go first. Exits 1 below 95 %.
 """
 
 import argparse
@@ -164,66 +164,77 @@ class Experiment:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the experiment."""
         self.tests = len(session.items)
-        self.baseline_passes = self._start(session, session.items, lambda stage: stage)() is None
+        self.baseline_passes = not self._start(session, session.items, self._stages)()
         if not self.baseline_passes:
             return True
-        running: list[tuple[Mutant, Callable[[], str | None]]] = []
+        tests = {name: self._tests_of(session, name) for name in self._stages}
+        running: list[tuple[Mutant, Callable[[], list[str]]]] = []
         for mutant in self._mutants:
             if len(running) == self._jobs:
                 self._collect(running)
-            looked_at = next(name for name in ("dev", "prod", *self._stages) if self._has(name, mutant))
-            others = tuple(f"[{name}" for name in STAGES if name != looked_at)
-            items = [item for item in session.items if not any(other in item.name for other in others)]
-            items.sort(key=lambda item: -self._noticed[_function(item.nodeid)])
-            running.append((mutant, self._start(session, items, lambda stage, it=mutant: without(stage, it))))
+            stages = {name: without(stage, mutant) for name, stage in self._stages.items()}
+            looked_at = next(name for name in ("dev", "prod", *stages) if stages[name] is not self._stages[name])
+            tests[looked_at].sort(key=lambda item: -self._noticed[_function(item.nodeid)])
+            running.append((mutant, self._start(session, tests[looked_at], _seen_in(looked_at, stages))))
         while running:
             self._collect(running)
         return True
 
-    def _has(self, name: str, mutant: Mutant) -> bool:
-        return without(self._stages[name], mutant) is not self._stages[name]
+    def _tests_of(self, session: pytest.Session, name: str) -> list[pytest.Item]:
+        """Those that look at a stage. At a variant look those of development that hold for it too, and its own."""
+        others = tuple(f"[{it}" for it in STAGES if it != (name if name in STAGES else "dev"))
+        items = [item for item in session.items if not any(other in item.name for other in others)]
+        if name in STAGES:
+            return items
+        failing = set(self._start(session, items, _seen_in(name, self._stages), to_the_end=True)())
+        return [item for item in items if item.nodeid not in failing]
 
-    def _collect(self, running: list[tuple[Mutant, Callable[[], str | None]]]) -> None:
+    def _collect(self, running: list[tuple[Mutant, Callable[[], list[str]]]]) -> None:
         mutant, wait = running.pop(0)
         noticed_by = wait()
-        self.killed[mutant] = noticed_by is not None
-        if noticed_by is None:
+        self.killed[mutant] = bool(noticed_by)
+        self._noticed.update(map(_function, noticed_by))
+        if not noticed_by:
             sys.stdout.write(f"survived: {mutant}\n")
             sys.stdout.flush()
-        else:
-            self._noticed[_function(noticed_by)] += 1
 
     def _start(
-        self, session: pytest.Session, items: list[pytest.Item], change: Callable[[Stage], Stage]
-    ) -> Callable[[], str | None]:
-        """Run the tests in a fork; the answer waits for it and says which of them failed."""
+        self, session: pytest.Session, items: list[pytest.Item], stages: dict[str, Stage], *, to_the_end: bool = False
+    ) -> Callable[[], list[str]]:
+        """Run tests in a fork, until one fails or all of them; the answer waits for it and names those that failed."""
         reading, writing = os.pipe()
         child = os.fork()
         if child:
             os.close(writing)
 
-            def wait() -> str | None:
+            def wait() -> list[str]:
                 with os.fdopen(reading) as said:
-                    failed = said.read()
-                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-                return None if code == 0 else failed or f"exit code {code}"
+                    failed = said.read().splitlines()
+                if os.waitpid(child, 0)[1]:
+                    raise RuntimeError(f"a fork died after {failed}")
+                return failed
 
             return wait
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
-        stages = {name: change(stage) for name, stage in self._stages.items()}
-
-        Syntheses.all = lambda _, names: {name: stages[name] for name in names}
         try:
+            silence = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silence, 1)
+            os.dup2(silence, 2)
+            Syntheses.all = lambda _, names: {name: stages[name] for name in names}
             for item, following in zip(items, [*items[1:], None], strict=True):
+                before = session.testsfailed
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                if session.testsfailed:
-                    os.write(writing, item.nodeid.encode())
-                    os._exit(1)
+                if session.testsfailed > before:
+                    os.write(writing, f"{item.nodeid}\n".encode())
+                    if not to_the_end:
+                        break
             os._exit(0)
         finally:
             os._exit(2)
+
+
+def _seen_in(name: str, stages: dict[str, Stage]) -> dict[str, Stage]:
+    """What the tests of a stage see; those of development see a variant in its place."""
+    return stages if name in STAGES else {**stages, "dev": stages[name]}
 
 
 def _function(nodeid: str) -> str:

@@ -68,14 +68,10 @@ def test_what_cannot_be_delivered_or_handled_is_kept(stage: Stage) -> None:
         for target in rule["Targets"]:
             assert "DeadLetterConfig" in target
             assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 21600, "MaximumRetryAttempts": 10}
-    for name in (
-        "Trigger",
-        "DataArrived",
-        "Sweeper",
-        "Endpoints",
-        "Finish",
-        "Alert",
-    ):  # EventBridge calls them asynchronously
+    for schedule in stage.resources("AWS::Scheduler::Schedule").values():  # which tries again for a day
+        assert "DeadLetterConfig" in schedule["Target"]
+    # EventBridge calls them asynchronously.
+    for name in ("Trigger", "DataArrived", "Sweeper", "Endpoints", "Finish", "Alert"):
         assert "DeadLetterConfig" in stage.one("AWS::Lambda::Function", name)
     assert {q["MessageRetentionPeriod"] for q in stage.resources("AWS::SQS::Queue").values()} == {14 * 24 * 3600}
 
