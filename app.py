@@ -1,9 +1,13 @@
 """The composition root: settings in, stacks out."""
 
+import gc
+
 from config.settings import DEFAULT_STAGE, Settings, SettingsError, load_settings
 from config.toolchain import use_packaged_node
 
 use_packaged_node()  # before the first import of aws_cdk
+if __name__ == "__main__":
+    gc.disable()  # looking for garbage takes half a second, and all that is made here lasts to the end
 
 import aws_cdk as cdk  # noqa: E402
 
