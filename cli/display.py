@@ -15,7 +15,6 @@ from cli.jobs import Job
 from cli.narrate import log_text
 from cli.output import duration, stdout
 from cli.progress import SeedProgress, sparkline
-from cli.run_files import known_environment
 from cli.watch import Snapshot
 from contract.outcomes import Outcome
 
@@ -141,6 +140,8 @@ def predict_command(snapshot: Snapshot) -> str:
     """A command that asks the endpoint for an action, with an observation of the right form where that is short."""
     observation: Any = "..."
     environment = ((snapshot.specification or {}).get("specification") or {}).get("environment") or {}
+    from cli.run_files import known_environment  # the models of a run file are a third of a start
+
     known = known_environment(environment)
     if known is not None and known.observation_space.type == "Discrete":
         observation = 0

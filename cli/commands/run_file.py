@@ -11,7 +11,6 @@ from cli.commands.watching import exit_code, watch_to_the_end
 from cli.deployment import Deployment, find
 from cli.documents import run_document
 from cli.errors import CliError
-from cli.reference import schema_document
 from cli.run_files import data_beside, key_for, locate
 from contract.layout import RUN_FILE, experiment_of, run_id_of
 from contract.outcomes import ExitCode
@@ -69,6 +68,8 @@ def validate(path: RunFile, as_json: AsJson = False) -> None:
 
 def schema(as_json: AsJson = False) -> None:
     """Print the JSON Schema of a run file, for editors."""
+    from cli.reference import schema_document  # no other command makes a document of the models
+
     output.document(schema_document())
 
 

@@ -42,7 +42,12 @@ def test_wrong_usage_is_exit_code_2(rlpipe: Callable[..., Said], arguments: list
     assert "Usage" in said.stderr
 
 
-def test_the_command_line_starts_without_the_aws_sdk() -> None:
+@pytest.mark.parametrize("command", ["local", "predict", "report", "watch"])
+def test_a_command_starts_without_what_it_may_not_need(command: str) -> None:
     """Half of the time to the first word would go into loading it."""
-    code = "import sys, cli.main; print([m for m in ('boto3', 'botocore', 'numpy', 'torch') if m in sys.modules])"
+    code = f"""
+import sys, cli.main
+cli.main.application({command!r})
+print([m for m in ("boto3", "botocore", "numpy", "torch", "pydantic", "contract.run") if m in sys.modules])
+"""
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
