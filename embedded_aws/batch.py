@@ -51,6 +51,7 @@ class Batch:
     def __init__(self, settings: Settings, groups: GroupRegister, logs: LogShipper) -> None:
         self._settings = settings
         self._runner = JobRunner(settings, groups, logs)
+        self._last_prepared = settings.state_dir / "ahead"
         self._lock = threading.RLock()
         self._environments: dict[str, dict[str, Any]] = {}
         self._queues: dict[str, dict[str, Any]] = {}
@@ -111,6 +112,11 @@ class Batch:
                 self._jobs[job.job_id] = job
             for revisions in self._definitions.values():
                 self._prepare(revisions[-1])
+
+    def recall(self) -> None:
+        """Have a process ready for the image that was the last in this folder: as often as not it is again."""
+        with contextlib.suppress(OSError):
+            self._prepare_image(self._last_prepared.read_text())
 
     # --- compute environments and queues ------------------------------------------------------------------------------
 
@@ -231,8 +237,12 @@ class Batch:
         return {key: definition[key] for key in ("jobDefinitionName", "jobDefinitionArn", "revision")}
 
     def _prepare(self, definition: dict[str, Any]) -> None:
+        self._prepare_image(definition["containerProperties"]["image"])
+
+    def _prepare_image(self, uri: str) -> None:
         with contextlib.suppress(ImageNotFoundError, OSError, ValueError):  # jobs say it
-            self._runner.prepare(resolve(definition["containerProperties"]["image"], self._settings.assemblies))
+            if self._runner.prepare(resolve(uri, self._settings.assemblies)):
+                self._last_prepared.write_text(uri)
 
     def _deregister_definition(self, request: dict[str, Any]) -> dict[str, Any]:
         self._definition(request.get("jobDefinition", ""), active=False)["status"] = "INACTIVE"

@@ -17,6 +17,7 @@ import threading
 import time
 import types
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 WRITTEN_FOR = "1.5.33"
@@ -580,22 +581,28 @@ def set_dead_letters(name: str, queue: str | None) -> None:
         function["config"]["DeadLetterConfig"] = {"TargetArn": queue} if queue else {}
 
 
+_WARMING_UP = ThreadPoolExecutor(1, "warm-up")
+
+
 def warm_up_function(name: str) -> None:
-    """Start the function's first process in the background, so that its first invocation finds it ready."""
+    """Start the function's first process in the background, so that its first invocation finds it ready.
+
+    One function at a time: whatever deploys them needs a processor too.
+    """
     function = private("services.lambda_svc", "_functions").get(name)
     if not function or not function.get("code_zip") or "python" not in function["config"].get("Runtime", ""):
         return
     acquire = private("core.lambda_runtime", "acquire_worker")
     spawn = private("core.lambda_runtime", "ensure_spawned")
     release = private("core.lambda_runtime", "release_worker")
+    worker, _ = acquire(name, function["config"], function["code_zip"])
+    release(worker)  # An invocation that comes before takes this process, and starts it, rather than another.
 
     def start() -> None:
-        worker, _ = acquire(name, function["config"], function["code_zip"])
-        release(worker)  # An invocation that comes meanwhile waits for this process rather than starting another.
         with contextlib.suppress(RuntimeError):  # A function that cannot be imported says so when it is invoked.
             spawn(worker)
 
-    threading.Thread(target=start, name=f"warm-up-{name}", daemon=True).start()
+    _WARMING_UP.submit(start)
 
 
 def load_models() -> None:

@@ -103,10 +103,12 @@ class JobRunner:
         self._logs = logs
         self._ahead = Ahead(groups)
 
-    def prepare(self, image: LocalImage) -> None:
-        """Have a process ready for the next job of an image, if the image asks for that."""
-        if not self._settings.engine:
-            self._ahead.prepare(image)
+    def prepare(self, image: LocalImage) -> bool:
+        """Have a process ready for the next job of an image; whether the image asks for that."""
+        if self._settings.engine or not image.ahead:
+            return False
+        self._ahead.prepare(image)
+        return True
 
     def start(self, job: Job, lock: threading.RLock, release: Callable[[Job], None]) -> None:
         """Run the next attempt of a placed job in the background.

@@ -244,17 +244,19 @@ def deploy(running: Running, on_line: _Said = lambda line: None) -> Deployment:
     seconds: dict[str, float] = {}
     assembly = running.state_dir / "cdk.out"
     cdk = _Cdk(running, on_line, seconds)
-    bootstrapped = _read(running.state_dir / "bootstrapped.json") == {"world": world}
-    with _beside(None if bootstrapped else cdk.bootstrap):
-        if _read(synthesised) != {"sources": sources} or not (assembly / "manifest.json").exists():
-            synthesised.unlink(missing_ok=True)
-            cdk.run("synth", "synth", "--quiet", "--context", f"stage={STAGE}", "--output", str(assembly))
-            synthesised.write_text(json.dumps({"sources": sources}))
-    (running.state_dir / "bootstrapped.json").write_text(json.dumps({"world": world}))
+    is_synthesised = _read(synthesised) == {"sources": sources} and (assembly / "manifest.json").exists()
+    is_bootstrapped = _read(running.state_dir / "bootstrapped.json") == {"world": world}
     deployed.unlink(missing_ok=True)
-    # Change sets would only be reviewed here by nobody, and stacks that do not need one another need not wait.
-    options = ("--all", "--require-approval", "never", "--method", "direct", "--concurrency", "8")
-    cdk.run("deploy", "deploy", "--app", str(assembly), *options)
+    if not is_synthesised:
+        synthesised.unlink(missing_ok=True)
+    gate = running.state_dir / "bootstrap" / "ended"
+    with _beside(None if is_bootstrapped else cdk.bootstrap, gate):
+        try:
+            cdk.deploy(assembly, synthesise=not is_synthesised, gate=gate)
+        finally:
+            if "synth" in seconds:
+                synthesised.write_text(json.dumps({"sources": sources}))
+    (running.state_dir / "bootstrapped.json").write_text(json.dumps({"world": world}))
     if running.keep:
         _wait_until_saved(running)
     deployed.write_text(json.dumps({"sources": sources, "world": world}))
@@ -290,9 +292,34 @@ class _Cdk:
 
     def bootstrap(self) -> None:
         """`cdk bootstrap`, from a folder without an app, so that it does not wait for a synthesis."""
-        folder = self._running.state_dir / "bootstrap"
-        folder.mkdir(exist_ok=True)
-        self.run("bootstrap", "bootstrap", f"aws://{ACCOUNT}/{REGION}", cwd=folder)
+        self.run("bootstrap", "bootstrap", f"aws://{ACCOUNT}/{REGION}", cwd=self._running.state_dir / "bootstrap")
+
+    def deploy(self, assembly: Path, *, synthesise: bool, gate: Path) -> None:
+        """`cdk deploy` of all stacks, which begins when there is something in the file `gate`.
+
+        One command synthesises and deploys, as it takes the CDK a second to start.
+        """
+        synthesised = self._running.state_dir / "bootstrap" / "synthesised"
+        synthesised.unlink(missing_ok=True)
+        steps = [f"until [ -e {shlex.quote(str(gate))} ]; do sleep 0.02; done", f"test -s {shlex.quote(str(gate))}"]
+        if synthesise:
+            app = json.loads((ROOT / "cdk.json").read_text())["app"]
+            steps = [app, f": > {shlex.quote(str(synthesised))}", *steps]
+        began = time.time()
+        try:
+            self.run(
+                "deploy",
+                *("deploy", "--all", "--app", " && ".join(steps), "--output", str(assembly)),
+                *("--context", f"stage={STAGE}"),
+                # Change sets would only be reviewed here by nobody, and stacks that do not need one another need not
+                # wait.
+                *("--require-approval", "never", "--method", "direct", "--concurrency", "8"),
+            )
+        finally:
+            if synthesised.exists():
+                self._seconds["synth"] = round(synthesised.stat().st_mtime - began, 2)
+        if synthesise:
+            self._seconds["deploy"] = round(self._seconds["deploy"] - self._seconds["synth"], 2)
 
     def run(self, step: str, *arguments: str, cwd: Path = ROOT) -> None:
         """Run a command. Raises LifecycleError with its last lines when it fails."""
@@ -349,9 +376,14 @@ class _Cdk:
 
 
 @contextlib.contextmanager
-def _beside(work: Callable[[], None] | None) -> Iterator[None]:
-    """Do `work` in a thread while the block runs; its error is raised at the end of the block."""
+def _beside(work: Callable[[], None] | None, gate: Path) -> Iterator[None]:
+    """Do `work` in a thread while the block runs. At its end the file `gate` is there, and empty if it failed.
+
+    Its error is raised at the end of the block, also if the block fails.
+    """
     failures: list[BaseException] = []
+    gate.parent.mkdir(exist_ok=True)
+    gate.unlink(missing_ok=True)
 
     def guarded() -> None:
         try:
@@ -359,6 +391,9 @@ def _beside(work: Callable[[], None] | None) -> Iterator[None]:
                 work()
         except BaseException as error:
             failures.append(error)
+        ended = gate.with_suffix(".new")
+        ended.write_text("" if failures else "well")
+        ended.replace(gate)
 
     thread = threading.Thread(target=guarded)
     thread.start()
@@ -366,8 +401,8 @@ def _beside(work: Callable[[], None] | None) -> Iterator[None]:
         yield
     finally:
         thread.join()
-    if failures:
-        raise failures[0]
+        if failures:
+            raise failures[0]
 
 
 def _engine_client() -> str:

@@ -105,7 +105,7 @@ def install(settings: Settings, groups: Groups) -> Keeper | None:
         hooks.keep_state_beside("ecs", services.kept, services.restore)
         keeper.install()
         threading.Thread(target=_go_on, args=(settings, keeper, models, services), name="go-on", daemon=True).start()
-    threading.Thread(target=_warm_up, args=(settings,), name="warm-up", daemon=True).start()
+    threading.Thread(target=_warm_up, args=(settings, batch), name="warm-up", daemon=True).start()
     return keeper
 
 
@@ -125,10 +125,13 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _warm_up(settings: Settings) -> None:
+def _warm_up(settings: Settings, batch: Batch) -> None:
     """Load what the first run would otherwise wait for."""
     hooks.load_models()
     s3(settings.endpoint_url)
+    while not _answers(settings.port):
+        time.sleep(0.02)
+    batch.recall()
 
 
 def _batch_response(batch: Batch, operation: str, request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:

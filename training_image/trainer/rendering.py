@@ -225,7 +225,10 @@ def _check(of: EnvironmentSection, mode: str) -> float:
 
 def _encode(frames: list[npt.NDArray[Any]], milliseconds: int) -> bytes:
     """An animated WebP, as good as fits."""
-    from PIL import Image
+    from PIL import (
+        Image,
+        WebPImagePlugin,  # noqa: F401 - or Pillow would look for it among its fifty formats
+    )
 
     content = b""
     for quality, scale in _QUALITIES:
@@ -245,6 +248,9 @@ def _encode(frames: list[npt.NDArray[Any]], milliseconds: int) -> bytes:
             loop=0,
             quality=quality,
             method=0,
+            # No key frames: nobody can wind, and they take a quarter of the time and of the size.
+            kmin=0,
+            kmax=0,
         )
         content = written.getvalue()
         if len(content) <= MOST_BYTES:
