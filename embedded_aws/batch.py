@@ -52,6 +52,7 @@ class Batch:
         self._settings = settings
         self._runner = JobRunner(settings, groups, logs)
         self._last_prepared = settings.state_dir / "ahead"
+        self._image_before = self._last_prepared.read_text() if self._last_prepared.exists() else ""
         self._lock = threading.RLock()
         self._environments: dict[str, dict[str, Any]] = {}
         self._queues: dict[str, dict[str, Any]] = {}
@@ -114,9 +115,9 @@ class Batch:
                 self._prepare(revisions[-1])
 
     def recall(self) -> None:
-        """Have a process ready for the image that was the last in this folder: as often as not it is again."""
-        with contextlib.suppress(OSError):
-            self._prepare_image(self._last_prepared.read_text())
+        """Have a process ready for the last image of the instance before: as often as not it is the next too."""
+        if not self._definitions:
+            self._prepare_image(self._image_before)
 
     # --- compute environments and queues ------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ import json
 import logging
 import queue
 import sys
-import threading
 import time
 import types
 from collections.abc import Awaitable, Callable

@@ -117,6 +117,17 @@ def test_a_new_image_takes_the_place_of_the_one_before(aws: Instance) -> None:
     assert not alive(before.pid)
 
 
+def test_the_next_instance_has_one_wait_before_anything_is_deployed(aws: Instance) -> None:
+    defined(aws, uri := image(aws, "warm", ahead=True))
+    aws.stop()
+    aws.process = aws.start()
+    until(lambda: len(waiting(aws)) == 1, what="one waits")
+    (process,) = waiting(aws)
+    definition = defined(aws, uri)
+    assert [other.pid for other in waiting(aws)] == [process.pid]
+    assert told(aws, definition, aws.queue())["was ahead"]
+
+
 def test_a_process_that_waits_does_not_outlive_its_instance(aws: Instance) -> None:
     defined(aws, image(aws, "warm", ahead=True))
     (process,), marker = waiting(aws), aws.marker

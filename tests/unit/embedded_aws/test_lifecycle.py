@@ -2,7 +2,10 @@
 
 import json
 import socket
+import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,3 +53,65 @@ def test_the_environment_points_at_the_instance(tmp_path: Path) -> None:
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+@pytest.fixture
+def cdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the CDK command line is asked for and does: it runs the app, as the real one does before it deploys."""
+    (tmp_path / "cdk.json").write_text(
+        json.dumps({"app": "echo synthesised >> done && mkdir -p cdk.out && echo '{}' > cdk.out/manifest.json"})
+    )
+    (tmp_path / "instance.json").write_text("{}")
+    state: dict[str, Any] = {"bootstrap fails": False, "deploy fails": False}
+
+    def run(_self: Any, step: str, *arguments: str, cwd: Path = tmp_path) -> None:
+        if step == "deploy":
+            app = arguments[arguments.index("--app") + 1]
+            done = subprocess.run(["sh", "-c", app], cwd=tmp_path, check=False).returncode
+            if done:
+                raise lifecycle.LifecycleError(f"the app ended with {done}")
+        else:
+            time.sleep(0.3)  # whoever does not wait for it is first
+        if state[f"{step} fails"]:
+            raise lifecycle.LifecycleError(f"no {step}")
+        with (tmp_path / "done").open("a") as log:
+            log.write(f"{step}\n")
+        _self._seconds[step] = 1.0
+
+    monkeypatch.setattr(lifecycle, "ROOT", tmp_path)
+    monkeypatch.setattr("embedded_aws.lifecycle._Cdk.run", run)
+    return state
+
+
+def _deployed(folder: Path) -> list[str]:
+    """What was done by a deployment, in this order."""
+    (folder / "done").write_text("")
+    running = lifecycle.Running(folder, 1, 4600, "http://127.0.0.1:4600", "2026-01-01T00:00:00Z", "marker")
+    lifecycle.deploy(running)
+    return (folder / "done").read_text().split()
+
+
+def test_a_deployment_begins_when_it_is_synthesised_and_bootstrapped(tmp_path: Path, cdk: dict[str, Any]) -> None:
+    assert _deployed(tmp_path) == ["synthesised", "bootstrap", "deploy"]
+
+
+def test_what_is_deployed_already_is_not_deployed_again(tmp_path: Path, cdk: dict[str, Any]) -> None:
+    _deployed(tmp_path)
+    assert _deployed(tmp_path) == []
+
+
+def test_only_what_is_lacking_is_done_again(tmp_path: Path, cdk: dict[str, Any]) -> None:
+    cdk["deploy fails"] = True
+    with pytest.raises(lifecycle.LifecycleError, match="no deploy"):
+        _deployed(tmp_path)
+    cdk["deploy fails"] = False
+    assert _deployed(tmp_path) == ["bootstrap", "deploy"]
+    (tmp_path / "app.py").write_text("changed")
+    assert _deployed(tmp_path) == ["synthesised", "deploy"]
+
+
+def test_nothing_is_deployed_without_a_bootstrap(tmp_path: Path, cdk: dict[str, Any]) -> None:
+    cdk["bootstrap fails"] = True
+    with pytest.raises(lifecycle.LifecycleError, match="no bootstrap"):
+        _deployed(tmp_path)
+    assert "deploy" not in (tmp_path / "done").read_text().split()
