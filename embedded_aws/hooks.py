@@ -46,6 +46,8 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "core.lambda_runtime": (
         "_PYTHON_WORKER_SCRIPT",
         "Worker._drain_stderr_bounded",
+        "_worker_key",
+        "_workers",
         "acquire_worker",
         "ensure_spawned",
         "release_worker",
@@ -116,6 +118,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_functions",
         "_get_func_record_for_ref",
         "_route_async_failure",
+        "acquire_worker",
         "invoke_async_with_retry",
     ),
     "services.s3": ("_fire_s3_event", "_fire_s3_event_async"),
@@ -580,6 +583,12 @@ def set_dead_letters(name: str, queue: str | None) -> None:
         function["config"]["DeadLetterConfig"] = {"TargetArn": queue} if queue else {}
 
 
+_BUSY_SECONDS = 0.3
+"""How long an invocation waits for a process that is busy."""
+
+_START_SECONDS = 10.0
+"""And for one that is starting."""
+
 _WARMING_UP = ThreadPoolExecutor(1, "warm-up")
 
 
@@ -602,6 +611,30 @@ def warm_up_function(name: str) -> None:
             spawn(worker)
 
     _WARMING_UP.submit(start)
+
+
+def start_functions_once() -> None:
+    """Have an invocation wait a moment for a process of its function before another is started.
+
+    Events come in bursts, and to start a process takes longer, and more of a laptop, than what most invocations do.
+    """
+    key_of, pools = private("core.lambda_runtime", "_worker_key"), private("core.lambda_runtime", "_workers")
+
+    def acquire_patiently(name: str, config: dict[str, Any], code: bytes, qualifier: str = "$LATEST") -> Any:
+        key, began = key_of(name, config, qualifier), time.monotonic()
+
+        def waits() -> bool:
+            processes = list(pools.get(key, ()))
+            if not processes or any(not process.in_use for process in processes):
+                return False
+            limit = _START_SECONDS if any(process._cold for process in processes) else _BUSY_SECONDS
+            return time.monotonic() - began < limit
+
+        while waits():
+            time.sleep(0.01)
+        return acquire(name, config, code, qualifier=qualifier)
+
+    acquire = replace("services.lambda_svc", "acquire_worker", acquire_patiently)
 
 
 def load_models() -> None:

@@ -95,6 +95,7 @@ def install(settings: Settings, groups: Groups) -> Keeper | None:
     balancing.install(settings.port)
     engine = settings.engine
     hooks.know_images(engine.has_tag if engine else lambda tag: is_asset(tag, settings.assemblies))
+    hooks.start_functions_once()
     hooks.report_lambda_errors_as_aws_does()
     hooks.name_versions_in_events()
     embedded_metrics.install()
