@@ -123,7 +123,7 @@ class Action(BaseModel):
 class Route(BaseModel):
     """One method of one path."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     name: str
     method: Literal["GET", "POST"]

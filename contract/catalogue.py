@@ -21,7 +21,7 @@ PLAIN = ("Box", "Discrete", "MultiBinary", "MultiDiscrete")
 class CatalogueSpace(BaseModel):
     """A Gymnasium space, as far as choosing an algorithm needs it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     type: str = Field(description="Class name of the Gymnasium space.")
     shape: list[int] | None = Field(default=None, description="Shape, where the space has one.")
@@ -52,7 +52,7 @@ class CatalogueSpace(BaseModel):
 class Variant(BaseModel):
     """An environment whose spaces are other ones because of an argument."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     kwargs: dict[str, bool]
     observation_space: CatalogueSpace
@@ -65,7 +65,7 @@ ColumnType = Literal["number", "integer", "boolean", "text"]
 class Environment(BaseModel):
     """One registered environment of the training image."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     observation_space: CatalogueSpace
     action_space: CatalogueSpace
@@ -99,7 +99,7 @@ class Environment(BaseModel):
 class Catalogue(BaseModel):
     """All environments, by their Gymnasium id."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     format: Annotated[Literal[1], Field(description="Version of this document's shape.")]
     gymnasium: str = Field(description="The Gymnasium version the catalogue was read from.")

@@ -9,7 +9,7 @@ MAX_CHANGES = 200
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class Policy(_Model):

@@ -9,7 +9,7 @@ HOURS_A_MONTH = 730
 class ServingPrices(BaseModel):
     """What a stage pays for what serves, in USD."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     instances: int = Field(description="Instances of a real-time endpoint, when nobody calls.")
     instance_hour: float = Field(description="One of them, an hour.")

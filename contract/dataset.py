@@ -15,7 +15,7 @@ MAX_COLUMNS_DESCRIBED = 256
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Example(_Model):

@@ -18,7 +18,7 @@ EntropyCoefficient = Weight | Annotated[str, Field(pattern=r"^auto(_[0-9]*\.?[0-
 class Hyperparameters(BaseModel):
     """What every algorithm takes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     n_envs: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None, description="Environments stepped side by side in one process."

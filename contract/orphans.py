@@ -23,7 +23,7 @@ class Kind(StrEnum):
 class Orphan(BaseModel):
     """One thing that is left over."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     kind: Kind
     name: str = Field(description="A job's id, a run's id, or the name of an endpoint or a service.")

@@ -81,7 +81,8 @@ def _is_none(value: object) -> bool:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    # All models of the contract are built when they are first used: a function that starts needs a few of them.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class EnvironmentSection(_Section):
@@ -487,7 +488,7 @@ def resolve(specification: RunSpecification, *, experiment: str, catalogue: Cata
 class Problem(BaseModel):
     """One thing that is wrong with a run file."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     field: str = Field(description="Path of the field, such as `validation.episodes`.")
     given: str = Field(description="What the file says there.")

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 class ServicesPlace(BaseModel):
     """The cluster, the load balancer's listener, the network and the roles of tasks, and how large tasks are."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     cluster: str
     listener_arn: str

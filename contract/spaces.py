@@ -21,7 +21,7 @@ Bound = float | list[float | None]
 
 
 class _LoggedSpace(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     @property
     def document(self) -> Space:

@@ -621,16 +621,15 @@ def start_functions_once() -> None:
     key_of, pools = private("core.lambda_runtime", "_worker_key"), private("core.lambda_runtime", "_workers")
 
     def acquire_patiently(name: str, config: dict[str, Any], code: bytes, qualifier: str = "$LATEST") -> Any:
-        key, began = key_of(name, config, qualifier), time.monotonic()
-
-        def waits() -> bool:
-            processes = list(pools.get(key, ()))
-            if not processes or any(not process.in_use for process in processes):
-                return False
-            limit = _START_SECONDS if any(process._cold for process in processes) else _BUSY_SECONDS
-            return time.monotonic() - began < limit
-
-        while waits():
+        key = key_of(name, config, qualifier)
+        given_up = time.monotonic() + _START_SECONDS
+        busy_until = time.monotonic() + _BUSY_SECONDS
+        while (processes := list(pools.get(key, ()))) and all(process.in_use for process in processes):
+            now = time.monotonic()
+            if any(process._cold for process in processes):
+                busy_until = now + _BUSY_SECONDS
+            if now > min(busy_until, given_up):
+                break
             time.sleep(0.01)
         return acquire(name, config, code, qualifier=qualifier)
 
