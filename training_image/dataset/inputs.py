@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +17,6 @@ class InputFile:
     name: str
     path: Path
     bytes: int
-    sha256: str
     refused: str | None = None
 
 
@@ -37,12 +37,19 @@ def fetch(run: ResolvedRun, folder: Path, client: Any = None) -> list[InputFile]
 
 
 def described(name: str, path: Path) -> InputFile:
-    """A file on this machine, with its hash."""
+    """A file on this machine."""
+    return InputFile(name=name, path=path, bytes=path.stat().st_size)
+
+
+def hashes(inputs: Sequence[InputFile]) -> dict[str, Future[str]]:
+    """The SHA-256 of each file, by its name; a thread finds them while the files are read."""
+    pool = ThreadPoolExecutor(1)
+    found = {one.name: pool.submit(sha256, one.path) for one in inputs}
+    pool.shutdown(wait=False)
+    return found
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return InputFile(name=name, path=path, bytes=path.stat().st_size, sha256=digest)
-
-
-def matching(experiment: Path, names: Sequence[str]) -> list[InputFile]:
-    """Files below a folder on this machine, by their names relative to it."""
-    return [described(name, experiment / name) for name in sorted(names)]
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,7 @@
 """What preparing works on and what it leaves behind."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from contract.run import DataSection
 from training_image.dataset import files
 from training_image.dataset.errors import FileRefusedError
 from training_image.dataset.fields import Field, Origin, resolve
-from training_image.dataset.inputs import InputFile
+from training_image.dataset.inputs import InputFile, hashes
 from training_image.dataset.source import Source
 from training_image.dataset.writing import Rejects
 
@@ -50,6 +51,7 @@ class Report:
 
     job: Job
     rejects: Rejects
+    hashes: Mapping[str, Future[str]]
     refused: dict[str, str] = field(default_factory=dict)
     formats: dict[str, str | None] = field(default_factory=dict)
     file_repairs: dict[str, list[str]] = field(default_factory=dict)
@@ -68,7 +70,7 @@ class Report:
             FileReport(
                 file=given.name,
                 bytes=given.bytes,
-                sha256=given.sha256,
+                sha256=self.hashes[given.name].result(),
                 format=self.formats.get(given.name),
                 rows=self.rows.get(given.name, 0),
                 rejected=self.rejects.by_file.get(given.name, 0),
@@ -105,7 +107,19 @@ class Report:
 
 def begin(job: Job) -> Report:
     """A report of nothing yet."""
-    return Report(job=job, rejects=Rejects(job.output, Path(REJECTED_ROWS).name, job.scratch))
+    return Report(job=job, rejects=_no_rejects(job), hashes=hashes(job.inputs))
+
+
+def afresh(report: Report) -> Report:
+    """The report before any row was read."""
+    job = report.job
+    again = Report(job=job, rejects=_no_rejects(job), hashes=report.hashes)
+    again.refused, again.formats, again.warnings = report.refused, report.formats, list(report.warnings)
+    return again
+
+
+def _no_rejects(job: Job) -> Rejects:
+    return Rejects(job.output, Path(REJECTED_ROWS).name, job.scratch)
 
 
 def opened(job: Job, report: Report, fields: Sequence[Field], formats: Sequence[str]) -> list[Opened]:

@@ -16,6 +16,8 @@ from training_image.dataset.fields import Field
 
 BINS = 20
 MAX_LABELS = 50
+SLICE = 2**16
+"""Rows that are looked at together: their numbers stay in the processor's cache."""
 
 
 class ColumnFigures:
@@ -32,17 +34,15 @@ class ColumnFigures:
 
     def add(self, frame: pl.DataFrame) -> None:
         """Take rows that are good."""
-        if not self._names or frame.is_empty():
-            return
-        columns = [pl.col(name).cast(pl.Float64) for name in self._names]
-        figures = frame.select(
-            pl.concat_list(column.mean() for column in columns).alias("mean"),
-            pl.concat_list(column.var(ddof=0) for column in columns).alias("var"),
-            pl.concat_list(column.min() for column in columns).alias("low"),
-            pl.concat_list(column.max() for column in columns).alias("high"),
-        ).row(0)
-        mean, variance, low, high = (np.array(values, dtype=np.float64) for values in figures)
-        count, total = len(frame), self._count + len(frame)
+        if self._names and not frame.is_empty():
+            for rows in frame.select(self._names).iter_slices(SLICE):
+                self._add(rows)
+
+    def _add(self, rows: pl.DataFrame) -> None:
+        columns = [column.cast(pl.Float64) for column in rows]
+        figures = [(column.mean(), column.var(ddof=0), column.min(), column.max()) for column in columns]
+        mean, variance, low, high = np.array(figures, dtype=np.float64).T
+        count, total = len(rows), self._count + len(rows)
         delta = mean - self._mean
         self._squares += variance * count + delta**2 * (self._count * count / total)
         self._mean += delta * (count / total)
@@ -180,8 +180,12 @@ class Sample:
 
     def add(self, frame: pl.DataFrame) -> None:
         """Take rows that are good."""
-        chosen = frame[np.arange(min(self._offset, len(frame)), len(frame), self._stride)]
-        self._offset = (self._offset - len(frame)) % self._stride
+        for rows in frame.iter_slices(SLICE):
+            self._add(rows)
+
+    def _add(self, rows: pl.DataFrame) -> None:
+        chosen = rows[np.arange(min(self._offset, len(rows)), len(rows), self._stride)]
+        self._offset = (self._offset - len(rows)) % self._stride
         self._frames.append(chosen)
         self._rows += len(chosen)
         while self._rows > self.most:

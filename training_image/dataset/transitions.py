@@ -22,7 +22,7 @@ from training_image.dataset.episodes import FILE, INTERNAL, KEY, ROW, Episodes, 
 from training_image.dataset.errors import FileRefusedError, NotInOrderError, TooLargeError
 from training_image.dataset.fields import Field, transition_fields
 from training_image.dataset.keys import after, episode_keys, file_base, scattered
-from training_image.dataset.preparation import Job, Opened, Report, begin, finished, opened, settle
+from training_image.dataset.preparation import Job, Opened, Report, afresh, begin, finished, opened, settle
 from training_image.dataset.rows import check
 from training_image.dataset.statistics import ActionFigures, ColumnFigures, EpisodeFigures, Range, Sample
 from training_image.dataset.writing import PartWriter, dtype_bytes
@@ -67,9 +67,9 @@ def prepare_transitions(job: Job, spaces: Spaces) -> tuple[Dataset, pl.DataFrame
         try:
             cut = _cut(job, fields, sources) if by_time else None
             try:
-                return _Pass(job, spaces, fields, sources, _fresh(report), cut).in_order()
+                return _Pass(job, spaces, fields, sources, afresh(report), cut).in_order()
             except NotInOrderError:
-                return _Pass(job, spaces, fields, sources, _fresh(report), cut).in_buckets()
+                return _Pass(job, spaces, fields, sources, afresh(report), cut).in_buckets()
         except _UnreadableError as error:
             report.refused[error.one.source.name] = str(error.why)
             sources = [one for one in sources if one is not error.one]
@@ -88,14 +88,6 @@ def _has_ends(one: Opened, report: Report) -> bool:
         "it lacks episode, and without terminated or truncated nothing says where one ends"
     )
     return False
-
-
-def _fresh(report: Report) -> Report:
-    """The report before any row was read."""
-    shutil.rmtree(report.job.scratch / "buckets", ignore_errors=True)
-    again = begin(report.job)
-    again.refused, again.formats, again.warnings = report.refused, report.formats, list(report.warnings)
-    return again
 
 
 class _Pass:
@@ -134,6 +126,7 @@ class _Pass:
         width = sum(dtype_bytes(f.dtype) for f in self._fields) + 20
         rows = sum(one.source.estimated_rows() for one in self._sources)
         count = min(MOST_BUCKETS, max(1, math.ceil(rows * width / BUCKET_BYTES)))
+        shutil.rmtree(self._job.scratch / "buckets", ignore_errors=True)
         buckets = _Buckets(self._job.scratch / "buckets", count)
         for frame in self._typed():
             buckets.add(frame)
@@ -177,7 +170,7 @@ class _Pass:
                     names = self._names[number : number + 1].new_from_index(0, len(numbers))
                     self._report.rejects.add(names, numbers, reasons.drop_nulls(), raw.filter(bad))
                     frame = frame.filter(~bad)
-                yield frame.rechunk()
+                yield frame
 
     def _with_internal(self, frame: pl.DataFrame, *, first: int, file: int) -> pl.DataFrame:
         episodes = frame["episode"]

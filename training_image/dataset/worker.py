@@ -26,6 +26,7 @@ from training_image.trainer import (
     installed,  # noqa: F401 - environments of installed packages
     spaces,
 )
+from training_image.trainer.command import leave
 from training_image.trainer.errors import UsageError
 
 READING, ERROR = "reading.txt", "error.json"
@@ -104,4 +105,4 @@ def _table_columns(environment: EnvironmentSection) -> dict[str, ColumnType]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    leave(main(sys.argv[1]))

@@ -1,6 +1,5 @@
 """What is written: Parquet files of a bounded size, each with its hash, and the rows that could not be used."""
 
-import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ import polars as pl
 
 from contract.dataset import MAX_EXAMPLES, Example, OutputFile, Reason
 from training_image.dataset.episodes import INTERNAL
+from training_image.dataset.inputs import sha256
 
 PART_BYTES = 2**26
 """Of rows in memory, about; compressed it is less."""
@@ -149,12 +149,6 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 def described(root: Path, path: str, rows: int) -> OutputFile:
     """A written file, with its hash."""
     return OutputFile(path=path, rows=rows, bytes=(root / path).stat().st_size, sha256=sha256(root / path))
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def dtype_bytes(dtype: pl.DataType) -> int:
