@@ -28,6 +28,24 @@ def scattered(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         return mixed ^ (mixed >> np.uint64(31))
 
 
+def in_order(keys: pl.Series, steps: pl.Series) -> npt.NDArray[np.uint32]:
+    """Where the rows are that come first, second, ... by key and step; of the same key and step, the first to come."""
+    most = int(steps.max()) + 1  # type: ignore[arg-type]
+    low, high = int(keys.min()), int(keys.max())  # type: ignore[arg-type]
+    if (high - low + 1) * most < 2**63:
+        numbers = keys.to_numpy() - np.uint64(low)
+    else:
+        numbers = np.unique(keys.to_numpy(), return_inverse=True)[1].astype(np.uint64)
+    if (int(numbers.max()) + 1) * most >= 2**63:
+        return np.lexsort((steps.to_numpy(), numbers)).astype(np.uint32)
+    packed = numbers * np.uint64(most) + steps.to_numpy().astype(np.uint64)
+    order = np.argsort(packed)  # some ten times faster than one that keeps the order of equals
+    ordered = packed[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        order = np.argsort(packed, kind="stable")
+    return order.astype(np.uint32)
+
+
 def after(keys: npt.NDArray[np.uint64], later: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
     """Other keys for the rows that come later than the time at which the held-out part begins."""
     return np.where(later, scattered(keys ^ np.uint64(0xD1B54A32D192ED03)), keys)

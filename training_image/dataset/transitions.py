@@ -21,7 +21,7 @@ from contract.layout import HELD_OUT_DATA, TRAINING_DATA
 from training_image.dataset.episodes import FILE, INTERNAL, KEY, ROW, Episodes, Runs
 from training_image.dataset.errors import FileRefusedError, NotInOrderError, TooLargeError
 from training_image.dataset.fields import Field, transition_fields
-from training_image.dataset.keys import after, episode_keys, file_base, scattered
+from training_image.dataset.keys import after, episode_keys, file_base, in_order, scattered
 from training_image.dataset.preparation import Job, Opened, Report, afresh, begin, finished, opened, settle
 from training_image.dataset.rows import check
 from training_image.dataset.statistics import ActionFigures, ColumnFigures, EpisodeFigures, Range, Sample
@@ -136,7 +136,7 @@ class _Pass:
                     "the rows are not in order, and those of one episode are too many to be sorted in memory: "
                     "sort the files by episode and step"
                 )
-            self._episodes.add(self._without_twice(bucket.sort(KEY, "step", maintain_order=True)))
+            self._episodes.add(self._without_twice(bucket[in_order(bucket[KEY], bucket["step"])]))
         self._report.count(SORTED, sum(one.rows for one in self._sources))
         return self._finish()
 
@@ -328,21 +328,21 @@ class _Buckets:
         self._flush()
         for files in self._files:
             if files:
-                yield pl.concat([pl.read_ipc(path) for path in files])
+                yield pl.concat([pl.read_ipc(path) for path in files], rechunk=True)
                 for path in files:
                     path.unlink()
 
     def _flush(self) -> None:
         if not self._frames:
             return
-        rows = pl.concat(self._frames)
+        rows = pl.concat(self._frames, rechunk=True)
         self._frames, self._bytes = [], 0
         if self._count == 1:
             self._write(0, rows)
             return
-        bucket = pl.Series("bucket", scattered(rows[KEY].to_numpy()) >> np.uint64(32)) % self._count
-        sizes = np.bincount(bucket.to_numpy().astype(np.int64), minlength=self._count)
-        rows = rows.with_columns(bucket).sort("bucket", maintain_order=True).drop("bucket")
+        bucket = ((scattered(rows[KEY].to_numpy()) >> np.uint64(32)) % np.uint64(self._count)).astype(np.uint16)
+        sizes = np.bincount(bucket, minlength=self._count)
+        rows = rows[np.argsort(bucket, kind="stable").astype(np.uint32)]
         first = 0
         for number, size in enumerate(sizes.tolist()):
             if size:
