@@ -1,4 +1,4 @@
-"""What preparing a log costs beside a Polars query of the same work written by hand, and how it grows with the rows."""
+"""What preparing a log costs beside the same work by hand in Polars and pandas, and how it grows with the rows."""
 
 import shutil
 import sys
@@ -16,13 +16,16 @@ from benchmarks.process_cost import run
 from benchmarks.results import ROOT, table, write
 
 OURS, POLARS, PANDAS = "prepare_data.py", "Polars by hand", "pandas by hand"
+POLARS_ROWS, PANDAS_ROWS = "Polars by hand, rows alone", "pandas by hand, rows alone"
+SHUFFLED = "parquet, shuffled"
 SIZES = (
-    (20_000_000, "parquet", 3, (OURS, POLARS, PANDAS)),
-    (20_000_000, "csv", 3, (OURS, POLARS, PANDAS)),
+    (20_000_000, "parquet", 3, (OURS, POLARS, PANDAS, POLARS_ROWS, PANDAS_ROWS)),
+    (20_000_000, "csv", 3, (OURS, POLARS, PANDAS, POLARS_ROWS, PANDAS_ROWS)),
+    (20_000_000, SHUFFLED, 1, (OURS, POLARS, PANDAS)),
     (60_000_000, "parquet", 1, (OURS,)),
     (200_000_000, "parquet", 1, (OURS,)),
 )
-"""Rows, format, rounds, and whose."""
+"""Rows, format, rounds, and whose. Who looks at rows alone asks nothing of whole episodes: it does less."""
 EPISODE_STEPS = 200
 AT_ONCE = 2_000_000
 RUN_FILE = "environment: {id: CartPole-v1}\ndata: {kind: transitions}\n"
@@ -35,11 +38,11 @@ def main() -> str:
     for rows, kind, rounds, names in SIZES:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            commands = _commands(folder, _make(folder, rows, kind))
-            for number in range(rounds):
+            commands = _commands(folder, _make(folder, rows, kind), folder / "output")
+            for _ in range(rounds):
                 for name in names:
-                    cost = run([*commands[name], f"{scratch}/{name}-{number}"], folder / "log.txt", ROOT)
-                    shutil.rmtree(f"{scratch}/{name}-{number}", ignore_errors=True)
+                    cost = run(commands[name], folder / "log.txt", ROOT)
+                    shutil.rmtree(folder / "output", ignore_errors=True)
                     if cost.exit_code:
                         raise RuntimeError(f"{name} failed: {(folder / 'log.txt').read_text()}")
                     results.append({"contender": name, "rows": rows, "format": kind} | asdict(cost))
@@ -47,14 +50,17 @@ def main() -> str:
     return _table(results)
 
 
-def _commands(folder: Path, source: Path) -> dict[str, list[str]]:
-    """What each contender is started with; the folder to write to is still to come."""
-    ours = ["training_image/prepare_data.py", "--experiment", str(folder), "--output"]
-    pandas = TOOLS / "pandas" / "bin" / "python"
+def _commands(folder: Path, source: Path, output: Path) -> dict[str, list[str]]:
+    """What each contender is started with."""
+    ours = ["training_image/prepare_data.py", "--experiment", str(folder), "--output", str(output)]
+    polars = [sys.executable, str(HERE / "polars_prepare.py"), str(source), str(output)]
+    pandas = [str(TOOLS / "pandas" / "bin" / "python"), str(HERE / "pandas_prepare.py"), str(source), str(output)]
     return {
         OURS: [sys.executable, *ours],
-        POLARS: [sys.executable, str(HERE / "polars_prepare.py"), str(source)],
-        PANDAS: [str(pandas), str(HERE / "pandas_prepare.py"), str(source)],
+        POLARS: polars,
+        PANDAS: pandas,
+        POLARS_ROWS: [*polars, "--rows"],
+        PANDAS_ROWS: [*pandas, "--rows"],
     }
 
 
@@ -66,9 +72,14 @@ def _make(folder: Path, rows: int, kind: str) -> Path:
     for number, first in enumerate(range(0, rows, AT_ONCE)):
         parts.append(folder / f"part-{number:03}.parquet")
         _steps(first, min(AT_ONCE, rows - first)).write_parquet(parts[-1])
-    target = folder / "data" / f"log.{kind}"
+    target = folder / "data" / f"log.{'csv' if kind == 'csv' else 'parquet'}"
     together = pl.scan_parquet(parts)
-    together.sink_csv(target) if kind == "csv" else together.sink_parquet(target)
+    if kind == SHUFFLED:
+        together.collect().sample(fraction=1, shuffle=True, seed=0).write_parquet(target)
+    elif kind == "csv":
+        together.sink_csv(target)
+    else:
+        together.sink_parquet(target)
     for part in parts:
         part.unlink()
     return target

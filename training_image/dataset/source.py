@@ -8,7 +8,7 @@ import polars as pl
 from training_image.dataset.errors import FileRefusedError
 from training_image.dataset.fields import Field, Origin
 
-BATCH_ROWS = 2**18
+BATCH_ROWS = 2**19
 BATCH_BYTES = 2**26
 
 MAX_EXPANSION = 250

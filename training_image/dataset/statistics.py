@@ -1,6 +1,7 @@
 """Figures of prepared rows, gathered as they pass by."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +17,6 @@ from training_image.dataset.fields import Field
 
 BINS = 20
 MAX_LABELS = 50
-SLICE = 2**16
-"""Rows that are looked at together: their numbers stay in the processor's cache."""
 
 
 class ColumnFigures:
@@ -34,15 +33,12 @@ class ColumnFigures:
 
     def add(self, frame: pl.DataFrame) -> None:
         """Take rows that are good."""
-        if self._names and not frame.is_empty():
-            for rows in frame.select(self._names).iter_slices(SLICE):
-                self._add(rows)
-
-    def _add(self, rows: pl.DataFrame) -> None:
-        columns = [column.cast(pl.Float64) for column in rows]
-        figures = [(column.mean(), column.var(ddof=0), column.min(), column.max()) for column in columns]
+        if not self._names or frame.is_empty():
+            return
+        columns = [frame[name] for name in self._names]
+        figures = [(column.mean(), _variance(column), column.min(), column.max()) for column in columns]
         mean, variance, low, high = np.array(figures, dtype=np.float64).T
-        count, total = len(rows), self._count + len(rows)
+        count, total = len(frame), self._count + len(frame)
         delta = mean - self._mean
         self._squares += variance * count + delta**2 * (self._count * count / total)
         self._mean += delta * (count / total)
@@ -59,6 +55,12 @@ class ColumnFigures:
             Column(name=name, mean=float(mean), std=float(std), min=float(low), max=float(high))
             for name, mean, std, low, high in rows
         ]
+
+
+def _variance(column: pl.Series) -> float:
+    """Of float32 rounded to float32, but where that is too small for it."""
+    variance: Any = column.var(ddof=0)
+    return float(variance if math.isfinite(variance) else column.cast(pl.Float64).var(ddof=0))  # type: ignore[arg-type]
 
 
 class ActionFigures:
@@ -180,18 +182,20 @@ class Sample:
 
     def add(self, frame: pl.DataFrame) -> None:
         """Take rows that are good."""
-        for rows in frame.iter_slices(SLICE):
-            self._add(rows)
-
-    def _add(self, rows: pl.DataFrame) -> None:
-        chosen = rows[np.arange(min(self._offset, len(rows)), len(rows), self._stride)]
-        self._offset = (self._offset - len(rows)) % self._stride
+        while len(frame) > self.most * self._stride:  # rather than to take them all and drop most again
+            self._halve()
+        chosen = frame[np.arange(min(self._offset, len(frame)), len(frame), self._stride)]
+        self._offset = (self._offset - len(frame)) % self._stride
         self._frames.append(chosen)
         self._rows += len(chosen)
         while self._rows > self.most:
+            self._halve()
+
+    def _halve(self) -> None:
+        self._stride *= 2
+        if self._frames:
             kept = pl.concat(self._frames).gather_every(2)
             self._frames, self._rows = [kept], len(kept)
-            self._stride *= 2
 
     def frame(self) -> pl.DataFrame:
         """The sample."""
