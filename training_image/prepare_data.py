@@ -11,6 +11,11 @@ if not __package__:
     # Run as a script: packages are imported from the repository's root, and never from this folder.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+if __name__ == "__main__":
+    from training_image.dataset import process
+
+    process.start()  # it imports what it needs while this process does the same
+
 import argparse
 import json
 import os

@@ -1,11 +1,8 @@
 """Runs the worker, survives it, and finds out which file it died of."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,19 +10,13 @@ from typing import Any
 
 from contract.dataset import Dataset
 from contract.run import DataSection, EnvironmentSection
+from training_image.dataset import process
 from training_image.dataset.errors import RejectedError
 from training_image.dataset.inputs import InputFile
 from training_image.trainer.errors import TrainingError, UsageError
 
 DATASET, ERROR = "dataset.json", "error.json"
 MEMORY_BYTES = 1536 * 2**20
-
-REUSE = {
-    "MALLOC_MMAP_THRESHOLD_": f"{2**25}",
-    "MALLOC_TRIM_THRESHOLD_": f"{2**28}",
-    "_RJEM_MALLOC_CONF": "dirty_decay_ms:10000,muzzy_decay_ms:10000",
-}
-"""What NumPy and Polars free is kept for the next rows; given back to the system, each page costs a fault again."""
 
 
 def prepare(
@@ -88,20 +79,13 @@ def _run(
     }
     path = scratch / "job.json"
     path.write_text(json.dumps(job), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "training_image.dataset.worker", str(path)],
-        env={**os.environ, **REUSE},
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode == 0:
+    exit_code, on_stderr = process.worker().run(path)
+    if exit_code == 0:
         return None
     if (scratch / ERROR).exists():
         said = json.loads((scratch / ERROR).read_text(encoding="utf-8"))
         raise (RejectedError if said["rejected"] else UsageError)(said["reason"])
-    return _ending(done.returncode, done.stderr, memory_bytes)
+    return _ending(exit_code, on_stderr, memory_bytes)
 
 
 def _ending(code: int, said: str, memory_bytes: int) -> str:

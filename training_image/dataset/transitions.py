@@ -170,7 +170,7 @@ class _Pass:
                     names = self._names[number : number + 1].new_from_index(0, len(numbers))
                     self._report.rejects.add(names, numbers, reasons.drop_nulls(), raw.filter(bad))
                     frame = frame.filter(~bad)
-                yield frame
+                yield frame.rechunk()  # how a batch is cut depends on the processors
 
     def _with_internal(self, frame: pl.DataFrame, *, first: int, file: int) -> pl.DataFrame:
         episodes = frame["episode"]

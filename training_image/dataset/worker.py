@@ -1,6 +1,6 @@
 """The process that touches the files. It may use a bounded amount of memory, and a damaged file may kill it.
 
-python -m training_image.dataset.worker JOB.json
+python -m training_image.dataset.worker, which then reads the path of its job from stdin
 """
 
 import json
@@ -105,4 +105,5 @@ def _table_columns(environment: EnvironmentSection) -> dict[str, ColumnType]:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1]))
+    job_file = sys.stdin.readline().strip()
+    leave(main(job_file) if job_file else 0)  # nothing is told when there is nothing to do

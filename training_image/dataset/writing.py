@@ -69,7 +69,6 @@ class PartWriter:
         self._files.append(self._writing.submit(self._written, frame.head(rows), path))
 
     def _written(self, frame: pl.DataFrame, path: str) -> OutputFile:
-        frame = frame.rechunk()
         self._look(frame)
         write_parquet(frame, self._root / path)
         return described(self._root, path, len(frame))
@@ -130,7 +129,7 @@ class Rejects:
         if self._frames:
             self._scratch.mkdir(parents=True, exist_ok=True)
             path = self._scratch / f"rejected-{len(self._spilled):05d}.parquet"
-            write_parquet(pl.concat(self._frames, rechunk=True), path)
+            write_parquet(pl.concat(self._frames), path)
             self._spilled.append(path)
             self._frames, self._held = [], 0
 

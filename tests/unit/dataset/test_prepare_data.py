@@ -1,6 +1,8 @@
 """The command: in a container beside a run.json, and by hand for whoever wants to know before dropping anything."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,21 @@ def test_what_is_missing_is_said(experiment: Path, change, said: str, capsys: py
     out = capsys.readouterr()
     assert said in json.loads(out.out)["reason"]
     assert said in out.err
+
+
+def test_run_as_a_script_it_does_the_same(experiment: Path) -> None:
+    command = [sys.executable, prepare_data.__file__, "--experiment", str(experiment), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, Dataset.model_validate_json(done.stdout).rows) == (ExitCode.DONE, ROWS)
+    (experiment / "run.yaml").unlink()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.USAGE
+
+
+def test_a_worker_that_is_told_nothing_ends() -> None:
+    command = [sys.executable, "-m", "training_image.dataset.worker"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 class FakeBucket:
