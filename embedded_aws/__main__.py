@@ -41,6 +41,7 @@ def main() -> int:
         assembly=options.assembly.resolve() if options.assembly else None,
         engine=Engine(options.containers, marker) if options.containers else None,
         note_calls=options.note_calls,
+        functions_ahead=options.functions_ahead,
         keep=options.keep,
         kill_grace_seconds=options.kill_grace_seconds,
         minimum_timeout_seconds=options.minimum_timeout_seconds,
@@ -96,6 +97,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--containers", metavar="DOCKER", help="run jobs and endpoints in containers, by this client")
     parser.add_argument(
         "--keep", action="store_true", help="keep what is stored in <state-dir>/kept, and go on with it"
+    )
+    parser.add_argument(
+        "--functions-ahead", type=int, default=0, metavar="N", help="have N processes wait for functions"
     )
     parser.add_argument("--note-calls", action="store_true", help="note what roles call in <state-dir>/calls.jsonl")
     parser.add_argument("--kill-grace-seconds", type=float, default=30.0, help="between SIGTERM and SIGKILL of a job")

@@ -1,4 +1,4 @@
-"""Processes that are started ahead of their jobs, as instances that are warm have an image already.
+"""Processes that are started ahead of their jobs and functions, as instances that are warm have an image already.
 
 The label `rlpipe.ahead` of an image says what is worth importing ahead, and for which of its scripts:
 
@@ -10,17 +10,28 @@ One process waits for the newest image that has it; a job that comes while none 
 import contextlib
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from embedded_aws.images import LocalImage
 from embedded_aws.process import GroupRegister, signal_group
 
 _BECOME = Path(__file__).with_name("become.py")
+_OF_A_FUNCTION: dict[str, Any] = {
+    "stdin": subprocess.PIPE,
+    "stdout": subprocess.PIPE,
+    "stderr": subprocess.PIPE,
+    "text": True,
+    "bufsize": 1,
+}
+"""How ministack starts the process of a function."""
+
 _ROOM = "." * 400
 """For the command line of a job, to be shown in place of this one."""
 
@@ -86,3 +97,43 @@ class Ahead:
     def _see_it_end(self, process: "subprocess.Popen[bytes]") -> None:
         process.wait()
         self._groups.remove(process.pid)
+
+
+class FunctionsAhead:
+    """Processes that have imported what each function does first, and wait for functions to be deployed."""
+
+    MODULES = ("boto3", "pydantic", "yaml")
+    """The first is of Lambda's runtime, the others of most functions here."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._waiting: queue.Queue[subprocess.Popen[str]] = queue.Queue()
+
+    def start(self) -> None:
+        """Start them, one after the other: whatever is synthesised meanwhile needs a processor too."""
+        threading.Thread(target=self._start, name="functions-ahead", daemon=True).start()
+
+    def popen(self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], **options: Any) -> Any:
+        """`subprocess.Popen` of the process of a function, which is one that has waited if there is one."""
+        interpreter, *command = argv
+        while interpreter == sys.executable and options == _OF_A_FUNCTION:
+            try:
+                process = self._waiting.get_nowait()
+                assert process.stdin is not None
+                process.stdin.write(json.dumps({"command": command, "environment": dict(env), "folder": cwd}) + "\n")
+                process.stdin.flush()
+            except queue.Empty:
+                break
+            except OSError:  # it has died
+                continue
+            return process
+        return subprocess.Popen(argv, cwd=cwd, env=env, **options)
+
+    def _start(self) -> None:
+        for _ in range(self._number):
+            with contextlib.suppress(OSError):  # a function needs none
+                command = [sys.executable, str(_BECOME), _ROOM, "--say-so", *self.MODULES]
+                process = subprocess.Popen(command, **_OF_A_FUNCTION)
+                assert process.stdout is not None
+                if process.stdout.readline():
+                    self._waiting.put(process)

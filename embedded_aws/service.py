@@ -26,6 +26,7 @@ from embedded_aws import (
     scaling,
     tasks,
 )
+from embedded_aws.ahead import FunctionsAhead
 from embedded_aws.batch import Batch, BatchError
 from embedded_aws.clients import s3
 from embedded_aws.images import is_asset
@@ -96,6 +97,8 @@ def install(settings: Settings, groups: Groups) -> Keeper | None:
     engine = settings.engine
     hooks.know_images(engine.has_tag if engine else lambda tag: is_asset(tag, settings.assemblies))
     hooks.start_functions_once()
+    functions = FunctionsAhead(settings.functions_ahead)
+    hooks.start_functions_by(functions.popen)
     hooks.report_lambda_errors_as_aws_does()
     hooks.name_versions_in_events()
     embedded_metrics.install()
@@ -106,7 +109,7 @@ def install(settings: Settings, groups: Groups) -> Keeper | None:
         hooks.keep_state_beside("ecs", services.kept, services.restore)
         keeper.install()
         threading.Thread(target=_go_on, args=(settings, keeper, models, services), name="go-on", daemon=True).start()
-    threading.Thread(target=_warm_up, args=(settings, batch), name="warm-up", daemon=True).start()
+    threading.Thread(target=_warm_up, args=(settings, batch, functions), name="warm-up", daemon=True).start()
     return keeper
 
 
@@ -126,13 +129,14 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _warm_up(settings: Settings, batch: Batch) -> None:
+def _warm_up(settings: Settings, batch: Batch, functions: FunctionsAhead) -> None:
     """Load what the first run would otherwise wait for."""
     hooks.load_models()
     s3(settings.endpoint_url)
     while not _answers(settings.port):
         time.sleep(0.02)
     batch.recall()
+    functions.start()
 
 
 def _batch_response(batch: Batch, operation: str, request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:

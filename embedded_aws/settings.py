@@ -36,6 +36,8 @@ class Settings:
 
     note_calls: bool = False
     """Whether what roles call is noted in `calls.jsonl` in the state folder."""
+    functions_ahead: int = 0
+    """How many processes wait for functions to be deployed."""
     keep: bool = False
     """Whether objects, runs and endpoints outlive this instance."""
     wait_scale: float = 0.05
