@@ -115,6 +115,15 @@ def start(
     roles call is noted in `calls.jsonl`.
     Raises LifecycleError when the port is taken, the instance does not come up, or there is no such engine.
     """
+    running, until_it_answers = begin(state_dir, port, containers=containers, keep=keep, note_calls=note_calls)
+    until_it_answers()
+    return running
+
+
+def begin(
+    state_dir: Path, port: int = DEFAULT_PORT, *, containers: bool = False, keep: bool = False, note_calls: bool = False
+) -> tuple[Running, Callable[[], None]]:
+    """As `start`, but without waiting: the second result waits, and is for `deploy`."""
     state_dir = state_dir.resolve()
     engine_client = _engine_client() if containers else None
     running = status(state_dir)
@@ -128,7 +137,7 @@ def start(
             raise LifecycleError("keep: an embedded AWS that keeps nothing is up; stop it first")
         if containers and not running.engine_client:
             raise LifecycleError("containers: an embedded AWS without containers is up; stop it first")
-        return running
+        return running, _nothing
     recorded = _recorded(state_dir)
     hung = _process_of(recorded) if recorded else None
     if hung:
@@ -166,6 +175,10 @@ def start(
         keep=keep,
         engine_client=engine_client,
     )
+    return started, lambda: _wait_until_it_answers(started, process, log_file)
+
+
+def _wait_until_it_answers(started: Running, process: "subprocess.Popen[bytes]", log_file: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not _is_healthy(started):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -173,8 +186,11 @@ def start(
             raise LifecycleError(f"the embedded AWS did not start:\n{_tail(log_file.read_text())}")
         time.sleep(0.02)
     record = {key: value for key, value in dataclasses.asdict(started).items() if key != "state_dir"}
-    (state_dir / "local.json").write_text(json.dumps(record))
-    return started
+    (started.state_dir / "local.json").write_text(json.dumps(record))
+
+
+def _nothing() -> None:
+    """Nothing is to be waited for."""
 
 
 def status(state_dir: Path) -> Running | None:
@@ -234,14 +250,21 @@ def _reachable(value: str, running: Running) -> str:
     return f"{running.endpoint_url}/_aws/execute-api/{api[1]}/{api[2]}" if api else value
 
 
-def deploy(running: Running, on_line: _Said = lambda line: None) -> Deployment:
+def deploy(
+    running: Running, on_line: _Said = lambda line: None, until_it_answers: Callable[[], None] = _nothing
+) -> Deployment:
     """Synthesise, bootstrap and deploy every stack with the CDK command line.
 
     What has not changed is skipped: everything when these sources are deployed to this instance already, the synthesis
-    when they are synthesised. `on_line` gets each line the command line prints.
+    when they are synthesised. `on_line` gets each line the command line prints. `until_it_answers` waits for an
+    instance that has only begun to start; it is synthesised meanwhile.
     Raises LifecycleError with the last lines when a step fails.
     """
     sources = _hash_of_sources()
+    cdk_home = running.state_dir / "cdk-home"
+    if running.keep or not _knows_the_account(cdk_home):
+        until_it_answers()
+        until_it_answers = _nothing
     synthesised, deployed = running.state_dir / "synthesised.json", running.state_dir / "deployed.json"
     world = _world(running)
     if _read(deployed) == {"sources": sources, "world": world}:
@@ -255,7 +278,13 @@ def deploy(running: Running, on_line: _Said = lambda line: None) -> Deployment:
     if not is_synthesised:
         synthesised.unlink(missing_ok=True)
     gate = running.state_dir / "bootstrap" / "ended"
-    with _beside(None if is_bootstrapped else cdk.bootstrap, gate):
+
+    def prepare() -> None:
+        until_it_answers()
+        if not is_bootstrapped:
+            cdk.bootstrap()
+
+    with _beside(prepare, gate):
         try:
             cdk.deploy(assembly, synthesise=not is_synthesised, gate=gate)
         finally:
@@ -266,6 +295,12 @@ def deploy(running: Running, on_line: _Said = lambda line: None) -> Deployment:
         _wait_until_saved(running)
     deployed.write_text(json.dumps({"sources": sources, "world": world}))
     return Deployment(seconds)
+
+
+def _knows_the_account(cdk_home: Path) -> bool:
+    """Whether the CDK has noted whose the access key is; if not, it asks at once, and without an answer gives up."""
+    noted = _read(cdk_home / "cache" / "accounts_partitions.json")
+    return isinstance(noted, dict) and ACCESS_KEY in noted
 
 
 def _world(running: Running) -> str:
@@ -381,7 +416,7 @@ class _Cdk:
 
 
 @contextlib.contextmanager
-def _beside(work: Callable[[], None] | None, gate: Path) -> Iterator[None]:
+def _beside(work: Callable[[], None], gate: Path) -> Iterator[None]:
     """Do `work` in a thread while the block runs. At its end the file `gate` is there, and empty if it failed.
 
     Its error is raised at the end of the block, also if the block fails.
@@ -392,8 +427,7 @@ def _beside(work: Callable[[], None] | None, gate: Path) -> Iterator[None]:
 
     def guarded() -> None:
         try:
-            if work:
-                work()
+            work()
         except BaseException as error:
             failures.append(error)
         ended = gate.with_suffix(".new")
@@ -477,4 +511,15 @@ def _tail(text: str, lines: int = 25) -> str:
     return "\n".join(text.splitlines()[-lines:])
 
 
-__all__ = ["Deployment", "LifecycleError", "Running", "deploy", "environment", "outputs", "start", "status", "stop"]
+__all__ = [
+    "Deployment",
+    "LifecycleError",
+    "Running",
+    "begin",
+    "deploy",
+    "environment",
+    "outputs",
+    "start",
+    "status",
+    "stop",
+]

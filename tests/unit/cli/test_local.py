@@ -22,26 +22,29 @@ OUTPUTS = {
 @pytest.fixture
 def laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """What the life cycle was asked for, and what it says."""
-    state: dict[str, Any] = {"running": None, "started": [], "stopped": 0, "seconds": {"deploy": 1.0}}
+    state: dict[str, Any] = {"running": None, "started": [], "stopped": 0, "answers": False, "seconds": {"deploy": 1.0}}
     monkeypatch.setenv("RLPIPE_STATE_DIR", str(tmp_path))
 
-    def start(state_dir: Path, port: int, *, containers: bool, keep: bool) -> Running:
+    def begin(state_dir: Path, port: int, *, containers: bool, keep: bool) -> tuple[Running, Callable[[], None]]:
         state["started"].append(port)
         state["containers"], state["keep"] = containers, keep
         state["running"] = Running(state_dir, 123, port, f"http://127.0.0.1:{port}", "2026-03-01T12:00:00Z", "m")
-        running: Running = state["running"]
-        return running
+        return state["running"], lambda: state.update(answers=True)
 
     def stop(state_dir: Path) -> bool:
         was_up, state["running"] = state["running"] is not None, None
         return was_up
 
-    def deploy(_running: Running, on_line: Callable[[str], None]) -> Deployment:
+    def deploy(
+        _running: Running, on_line: Callable[[str], None], until_it_answers: Callable[[], None] = lambda: None
+    ) -> Deployment:
+        until_it_answers()
+        assert state["answers"]
         on_line("✅  rlpipe-local-storage")
         on_line("a detail")
         return Deployment(state["seconds"])
 
-    monkeypatch.setattr(lifecycle, "start", start)
+    monkeypatch.setattr(lifecycle, "begin", begin)
     monkeypatch.setattr(lifecycle, "stop", stop)
     monkeypatch.setattr(lifecycle, "deploy", deploy)
     monkeypatch.setattr(lifecycle, "status", lambda _state_dir: state["running"])
@@ -91,7 +94,7 @@ def test_a_failure_names_the_logs(
     def taken(_state_dir: Path, _port: int, **_options: object) -> Running:
         raise LifecycleError("port: 4566 is taken by another program")
 
-    monkeypatch.setattr(lifecycle, "start", taken)
+    monkeypatch.setattr(lifecycle, "begin", taken)
     said = rlpipe("local", "up", "--json")
     assert said.exit_code == 1
     assert said.document["error"]["message"] == "port: 4566 is taken by another program"

@@ -83,16 +83,32 @@ def cdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return state
 
 
-def _deployed(folder: Path) -> list[str]:
+def _deployed(folder: Path, seconds_to_start: float = 0.0) -> list[str]:
     """What was done by a deployment, in this order."""
     (folder / "done").write_text("")
+
+    def until_it_answers() -> None:
+        time.sleep(seconds_to_start)
+        with (folder / "done").open("a") as log:
+            log.write("answers\n" if seconds_to_start else "")
+
     running = lifecycle.Running(folder, 1, 4600, "http://127.0.0.1:4600", "2026-01-01T00:00:00Z", "marker")
-    lifecycle.deploy(running)
+    lifecycle.deploy(running, until_it_answers=until_it_answers)
     return (folder / "done").read_text().split()
 
 
 def test_a_deployment_begins_when_it_is_synthesised_and_bootstrapped(tmp_path: Path, cdk: dict[str, Any]) -> None:
     assert _deployed(tmp_path) == ["synthesised", "bootstrap", "deploy"]
+
+
+def test_synthesis_waits_for_an_instance_only_if_the_cdk_must_ask_it(tmp_path: Path, cdk: dict[str, Any]) -> None:
+    assert _deployed(tmp_path, 0.3) == ["answers", "synthesised", "bootstrap", "deploy"]
+    known = tmp_path / "cdk-home" / "cache" / "accounts_partitions.json"
+    known.parent.mkdir(parents=True)
+    known.write_text('{"test": {"accountId": "000000000000"}}')
+    (tmp_path / "app.py").write_text("changed")
+    (tmp_path / "bootstrapped.json").unlink()
+    assert _deployed(tmp_path, 0.3) == ["synthesised", "answers", "bootstrap", "deploy"]
 
 
 def test_what_is_deployed_already_is_not_deployed_again(tmp_path: Path, cdk: dict[str, Any]) -> None:
