@@ -17,7 +17,7 @@ from constructs import Construct
 from config.settings import Settings
 from contract.metrics import STAGE_VARIABLE
 from stacks.constructs.alarms import Alarms
-from stacks.constructs.base import RoomStack, dead_letters
+from stacks.constructs.base import RoomStack, allow, dead_letters
 from stacks.constructs.function import Function
 
 
@@ -128,11 +128,8 @@ class AlertsStack(RoomStack):
             timeout=30,
             dead_letters=letters,
         )
-        for actions, resource in (
-            (["sns:Publish"], self.topic.topic_arn),
-            (["dynamodb:GetItem", "dynamodb:UpdateItem"], run_table.table_arn),
-        ):
-            function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+        allow(function, ["sns:Publish"], self.topic.topic_arn)
+        allow(function, ["dynamodb:GetItem", "dynamodb:UpdateItem"], run_table.table_arn)
         # Those of the stacks, and those that the pipeline makes for its endpoints.
         function.add_permission(
             "Alarms",

@@ -7,7 +7,6 @@ from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -20,7 +19,7 @@ from contract.api import ROUTES, Route
 from contract.layout import RUN_FILE, TRAINING_SUMMARY
 from contract.record import NEWEST_FIRST
 from stacks.constructs.alarms import Alarms
-from stacks.constructs.base import RoomStack, dead_letters, log_group
+from stacks.constructs.base import RoomStack, allow, dead_letters, delivered_to, log_group
 from stacks.constructs.firewall import Firewall
 from stacks.constructs.function import Function
 
@@ -84,7 +83,7 @@ class ApiStack(RoomStack):
             # Who may not list is told "denied" of a file that does not exist.
             (["s3:ListBucket"], artifacts_bucket.bucket_arn),
         ):
-            self._function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+            allow(self._function, actions, resource)
         Alarms(self, settings=settings, action=alert_function).of_dead_letters("Control", dead)
         self._listen_to_jobs(job_queues, dead)
         api = self._api(endpoints_function, ask_function)
@@ -108,11 +107,7 @@ class ApiStack(RoomStack):
                     "status": ["RUNNABLE", "RUNNING", "SUCCEEDED", "FAILED"],
                 },
             ),
-            targets=[
-                targets.LambdaFunction(
-                    self._function, dead_letter_queue=dead, retry_attempts=10, max_event_age=cdk.Duration.hours(6)
-                )
-            ],
+            targets=[delivered_to(self._function, or_kept_in=dead)],
         )
 
     def _api(self, endpoints_function: lambda_.IFunction, ask_function: lambda_.IFunction | None) -> apigateway.RestApi:
@@ -223,12 +218,8 @@ class ApiStack(RoomStack):
             description="What API Gateway may do: ask endpoints.",
             assumed_by=iam.ServicePrincipal("apigateway.amazonaws.com"),
         )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["sagemaker:InvokeEndpoint"],
-                resources=[self.format_arn(service="sagemaker", resource="endpoint", resource_name="*")],
-            )
-        )
+        endpoints = self.format_arn(service="sagemaker", resource="endpoint", resource_name="*")
+        allow(role, ["sagemaker:InvokeEndpoint"], endpoints)
         return apigateway.AwsIntegration(
             service="runtime.sagemaker",
             path="endpoints/{endpoint}/invocations",

@@ -6,7 +6,6 @@ import aws_cdk as cdk
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as sources
@@ -19,7 +18,7 @@ from constructs import Construct
 from config.settings import Settings
 from contract.layout import DATA_FOLDER, RUN_FILE
 from stacks.constructs.alarms import Alarms
-from stacks.constructs.base import RoomStack, dead_letters
+from stacks.constructs.base import RoomStack, allow, dead_letters, delivered_to
 from stacks.constructs.function import Function
 from stacks.constructs.services import Services
 from stacks.constructs.sweeper import Sweeper
@@ -69,14 +68,15 @@ class EventsStack(RoomStack):
             description="A run.yaml was written to the input bucket.",
             # Not "suffix: run.yaml" alone, which `overrun.yaml` has too.
             event_pattern=_created(input_bucket, RUN_FILE, {"suffix": f"/{RUN_FILE}"}),
-            targets=[self._target(trigger)],
+            targets=[delivered_to(trigger, or_kept_in=self._dead_letters)],
         )
+        data_arrived = self._data_arrived(settings, function_code, input_bucket, state_machine, run_table)
         events.Rule(
             self,
             "DataDropped",
             description="A file was written below a folder data/ of the input bucket.",
             event_pattern=_created(input_bucket, {"prefix": f"{DATA_FOLDER}/"}, {"wildcard": f"*/{DATA_FOLDER}/*"}),
-            targets=[self._target(self._data_arrived(settings, function_code, input_bucket, state_machine, run_table))],
+            targets=[delivered_to(data_arrived, or_kept_in=self._dead_letters)],
         )
         events.Rule(
             self,
@@ -90,7 +90,7 @@ class EventsStack(RoomStack):
                     "status": ["ABORTED", "FAILED", "TIMED_OUT"],
                 },
             ),
-            targets=[self._target(finish_function)],
+            targets=[delivered_to(finish_function, or_kept_in=self._dead_letters)],
         )
         if settings.sweeper.mode != "off":
             Sweeper(
@@ -151,16 +151,8 @@ class EventsStack(RoomStack):
             (["dynamodb:GetItem", "dynamodb:UpdateItem"], run_table.table_arn),
             (["sqs:SendMessage"], waiting.queue_arn),
         ):
-            function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+            allow(function, actions, resource)
         return function
-
-    def _target(self, function: lambda_.IFunction) -> targets.LambdaFunction:
-        return targets.LambdaFunction(
-            function,
-            dead_letter_queue=self._dead_letters,
-            retry_attempts=10,
-            max_event_age=cdk.Duration.hours(6),
-        )
 
 
 def _created(bucket: s3.IBucket, *keys: str | dict[str, str]) -> events.EventPattern:

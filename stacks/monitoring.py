@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import aws_cdk as cdk
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -15,7 +14,7 @@ from contract.alarms import ALARMS, OF_A_STAGE, OF_RUNS, alarm_name
 from contract.metrics import OUTCOME
 from contract.outcomes import Outcome
 from stacks.constructs.alarms import MINUTE, Alarms
-from stacks.constructs.base import RoomStack, dead_letters
+from stacks.constructs.base import RoomStack, dead_letters, delivered_to
 from stacks.constructs.dashboards import Dashboards
 
 _DEAD_LETTERS = ("Alerts", "Control", "Endpoints", "Events", "Finish", "Rules")
@@ -83,12 +82,5 @@ class MonitoringStack(RoomStack):
             construct_id,
             description=description,
             event_pattern=events.EventPattern(source=["aws.batch"], detail_type=[detail_type], detail=detail),
-            targets=[
-                targets.LambdaFunction(
-                    self._alert,
-                    dead_letter_queue=self._dead_letters,
-                    retry_attempts=10,
-                    max_event_age=cdk.Duration.hours(6),
-                )
-            ],
+            targets=[delivered_to(self._alert, or_kept_in=self._dead_letters)],
         )

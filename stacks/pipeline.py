@@ -24,7 +24,7 @@ from contract.layout import ERROR_SUFFIX, GOLDEN, RUN_FILE, VERDICT
 from contract.metrics import STAGE_VARIABLE
 from stacks.constructs.alarms import Alarms
 from stacks.constructs.assets import ROOT
-from stacks.constructs.base import ADDRESSES, RoomStack, dead_letters, log_group
+from stacks.constructs.base import ADDRESSES, RoomStack, allow, dead_letters, log_group
 from stacks.constructs.endpoints import Endpoints, serving_prices
 from stacks.constructs.function import Function, Inside
 from stacks.constructs.jobs import Jobs
@@ -115,10 +115,10 @@ class PipelineStack(RoomStack):
         self._let_answer(finish, state_machine)
         endpoints.undo_aborted(state_machine)
         self._grant_jobs(state_machine, jobs, [cpu, gpu])
-        _allow(state_machine, ["s3:GetObject"], artifacts_bucket.arn_for_objects(f"runs/*/{VERDICT}"))
-        _allow(state_machine, ["dynamodb:GetItem", "dynamodb:UpdateItem"], run_table.table_arn)
-        _allow(state_machine, ["sns:Publish"], topic.topic_arn)
-        _allow(
+        allow(state_machine, ["s3:GetObject"], artifacts_bucket.arn_for_objects(f"runs/*/{VERDICT}"))
+        allow(state_machine, ["dynamodb:GetItem", "dynamodb:UpdateItem"], run_table.table_arn)
+        allow(state_machine, ["sns:Publish"], topic.topic_arn)
+        allow(
             state_machine,
             ["sagemaker:CreateModelPackage", "sagemaker:UpdateModelPackage"],
             self._sagemaker_arn("model-package-group", model_package_group_name),
@@ -153,11 +153,11 @@ class PipelineStack(RoomStack):
             },
             timeout=60,
         )
-        _allow(function, ["s3:GetObjectVersion"], self._input.arn_for_objects(f"*{RUN_FILE}"))
-        _allow(function, ["s3:ListBucketVersions"], self._input.bucket_arn)
-        _allow(function, ["s3:PutObject"], self._input.arn_for_objects(f"*{RUN_FILE}{ERROR_SUFFIX}"))
-        _allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
-        _allow(function, ["dynamodb:UpdateItem"], self._runs.table_arn)
+        allow(function, ["s3:GetObjectVersion"], self._input.arn_for_objects(f"*{RUN_FILE}"))
+        allow(function, ["s3:ListBucketVersions"], self._input.bucket_arn)
+        allow(function, ["s3:PutObject"], self._input.arn_for_objects(f"*{RUN_FILE}{ERROR_SUFFIX}"))
+        allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
+        allow(function, ["dynamodb:UpdateItem"], self._runs.table_arn)
         return function
 
     def _smoke_test(self) -> Function:
@@ -173,10 +173,10 @@ class PipelineStack(RoomStack):
             },
             timeout=60,
         )
-        _allow(function, ["s3:GetObject"], self._artifacts.arn_for_objects(f"runs/*/{GOLDEN}"))
-        _allow(function, ["sagemaker:InvokeEndpoint"], self._sagemaker_arn("endpoint", "*"))
+        allow(function, ["s3:GetObject"], self._artifacts.arn_for_objects(f"runs/*/{GOLDEN}"))
+        allow(function, ["sagemaker:InvokeEndpoint"], self._sagemaker_arn("endpoint", "*"))
         if self.ask_function:
-            _allow(function, ["lambda:InvokeFunction"], self.ask_function.function_arn)
+            allow(function, ["lambda:InvokeFunction"], self.ask_function.function_arn)
         return function
 
     def _ask(self, services: Services) -> lambda_.IFunction:
@@ -214,11 +214,11 @@ class PipelineStack(RoomStack):
             timeout=60,
             dead_letters=letters,
         )
-        _allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
-        _allow(function, ["sns:Publish"], topic.topic_arn)
-        _allow(function, ["dynamodb:GetItem", "dynamodb:UpdateItem"], self._runs.table_arn)
-        _allow(function, ["logs:GetLogEvents"], jobs.log_group.log_group_arn)
-        _allow(function, ["batch:DescribeJobs"], "*")  # knows no resources
+        allow(function, ["s3:PutObject"], self._artifacts.arn_for_objects("runs/*"))
+        allow(function, ["sns:Publish"], topic.topic_arn)
+        allow(function, ["dynamodb:GetItem", "dynamodb:UpdateItem"], self._runs.table_arn)
+        allow(function, ["logs:GetLogEvents"], jobs.log_group.log_group_arn)
+        allow(function, ["batch:DescribeJobs"], "*")  # knows no resources
         return function
 
     def _let_answer(self, finish: Function, state_machine: sfn.StateMachine) -> None:
@@ -239,15 +239,15 @@ class PipelineStack(RoomStack):
     def _grant_jobs(self, state_machine: sfn.StateMachine, jobs: Jobs, pools: list[Pool]) -> None:
         definitions = [jobs.train_cpu, jobs.train_gpu, jobs.validate, jobs.prepare_data]
         queues = [queue for pool in pools for queue in (pool.queue, pool.spot_queue)]
-        _allow(
+        allow(
             state_machine,
             ["batch:SubmitJob"],
             *(self._every_revision(definition) for definition in definitions),
             *(queue.job_queue_arn for queue in queues),
         )
-        _allow(state_machine, ["batch:DescribeJobs"], "*")  # knows no resources
+        allow(state_machine, ["batch:DescribeJobs"], "*")  # knows no resources
         # With it an aborted execution terminates its job, and the instance with it.
-        _allow(
+        allow(
             state_machine, ["batch:TerminateJob"], self.format_arn(service="batch", resource="job", resource_name="*")
         )
         # How Step Functions hears of the end of a job that it waits for; the name is its own.
@@ -255,7 +255,7 @@ class PipelineStack(RoomStack):
         rule = self.format_arn(
             service="events", resource="rule", resource_name="StepFunctionsGetEventsForBatchJobsRule"
         )
-        _allow(state_machine, ["events:PutTargets", "events:PutRule", "events:DescribeRule"], rule)
+        allow(state_machine, ["events:PutTargets", "events:PutRule", "events:DescribeRule"], rule)
 
     def _every_revision(self, definition: batch.IJobDefinition) -> str:
         """An execution that began before a deployment submits the revision that it began with."""
@@ -265,7 +265,3 @@ class PipelineStack(RoomStack):
 
     def _sagemaker_arn(self, resource: str, name: str) -> str:
         return self.format_arn(service="sagemaker", resource=resource, resource_name=name)
-
-
-def _allow(grantee: Function | sfn.StateMachine, actions: list[str], *resources: str) -> None:
-    grantee.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=list(resources)))

@@ -12,7 +12,7 @@ from constructs import Construct
 
 from config.settings import Settings
 from contract.layout import CAPTURED, MODEL_ARCHIVE
-from stacks.constructs.base import RoomStack, removal_policy
+from stacks.constructs.base import RoomStack, allow, removal_policy
 from stacks.constructs.image import image
 from stacks.constructs.services import Services
 from stacks.constructs.teardown import Teardown
@@ -47,27 +47,18 @@ class ServingStack(RoomStack):
             assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
         )
         served.repository.grant_pull(role)
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:GetObject"], resources=[artifacts_bucket.arn_for_objects(f"runs/*/{MODEL_ARCHIVE}")]
-            )
-        )
+        allow(role, ["s3:GetObject"], artifacts_bucket.arn_for_objects(f"runs/*/{MODEL_ARCHIVE}"))
         # What is captured of the requests SageMaker writes as this role.
-        role.add_to_policy(
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[artifacts_bucket.arn_for_objects(f"{CAPTURED}/*")])
-        )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-                resources=[
-                    self.format_arn(
-                        service="logs",
-                        resource="log-group",
-                        resource_name="/aws/sagemaker/Endpoints/*",
-                        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-                    )
-                ],
-            )
+        allow(role, ["s3:PutObject"], artifacts_bucket.arn_for_objects(f"{CAPTURED}/*"))
+        allow(
+            role,
+            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+            self.format_arn(
+                service="logs",
+                resource="log-group",
+                resource_name="/aws/sagemaker/Endpoints/*",
+                arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+            ),
         )
         self.services: Services | None = None
         if settings.serving.ecs:

@@ -1,6 +1,11 @@
 """What every stack has in common."""
 
+from collections.abc import Sequence
+
 import aws_cdk as cdk
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -63,4 +68,20 @@ def dead_letters(scope: Construct, construct_id: str) -> sqs.Queue:
         encryption=sqs.QueueEncryption.SQS_MANAGED,
         enforce_ssl=True,
         retention_period=cdk.Duration.days(14),
+    )
+
+
+def delivered_to(function: lambda_.IFunction, *, or_kept_in: sqs.IQueue) -> targets.LambdaFunction:
+    """A function as the target of a rule: tried again for six hours, then the event is kept."""
+    return targets.LambdaFunction(
+        function, dead_letter_queue=or_kept_in, retry_attempts=10, max_event_age=cdk.Duration.hours(6)
+    )
+
+
+def allow(
+    grantee: iam.IGrantable, actions: Sequence[str], *resources: str, when: dict[str, dict[str, str]] | None = None
+) -> None:
+    """Let a role, or what has one, do this with resources by their ARNs."""
+    grantee.grant_principal.add_to_principal_policy(
+        iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=when)
     )

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import ArnFormat, Duration
+from aws_cdk import ArnFormat
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
@@ -20,7 +19,7 @@ from contract.cost import ServingPrices
 from contract.layout import CAPTURED, CHAMPIONS, MODEL_ARCHIVE, RUN_FILE, SHADOW, SPECIFICATION
 from contract.metrics import NAMESPACE, STAGE_VARIABLE
 from stacks.constructs.alarms import Alarms
-from stacks.constructs.base import RoomStack, dead_letters
+from stacks.constructs.base import RoomStack, allow, dead_letters, delivered_to
 from stacks.constructs.function import Function
 from stacks.constructs.services import Services
 
@@ -130,14 +129,9 @@ class Endpoints(Construct):
             ),
         )
         for actions, *resources in granted:
-            function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=list(resources)))
-        function.add_to_role_policy(
-            iam.PolicyStatement(
-                actions=["cloudwatch:PutMetricData"],
-                resources=["*"],  # knows no resources
-                conditions={"StringEquals": {"cloudwatch:namespace": NAMESPACE}},
-            )
-        )
+            allow(function, actions, *resources)
+        ours = {"StringEquals": {"cloudwatch:namespace": NAMESPACE}}
+        allow(function, ["cloudwatch:PutMetricData"], "*", when=ours)  # knows no resources
         _may_pass(function, [model_role], "sagemaker.amazonaws.com")
         self._grant_scaling(function)
         self._may_have_scaled_by(function, "sagemaker", "SageMakerEndpoint")
@@ -209,7 +203,7 @@ class Endpoints(Construct):
             (["elasticloadbalancing:DeleteRule"], [services.rules_arn]),
         )
         for actions, resources in granted:
-            function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=resources))
+            allow(function, actions, *resources)
         _may_pass(function, services.task_roles, "ecs-tasks.amazonaws.com")
         _may_pass(function, [services.balancing_role], "ecs.amazonaws.com")
 
@@ -218,38 +212,23 @@ class Endpoints(Construct):
         target = self._stack.format_arn(
             service="application-autoscaling", resource="scalable-target", resource_name="*"
         )
-        for actions, resource in (
-            (
-                [
-                    "application-autoscaling:RegisterScalableTarget",
-                    "application-autoscaling:DeregisterScalableTarget",
-                    "application-autoscaling:PutScalingPolicy",
-                ],
-                target,
-            ),
-            # Registering looks at the variant, and its policy makes alarms of its own.
-            # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
-            (["sagemaker:UpdateEndpointWeightsAndCapacities"], self._sagemaker("endpoint")),
-        ):
-            function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+        scaling = ("RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy")
+        allow(function, [f"application-autoscaling:{action}" for action in scaling], target)
+        # Registering looks at the variant, and its policy makes alarms of its own.
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
+        allow(function, ["sagemaker:UpdateEndpointWeightsAndCapacities"], self._sagemaker("endpoint"))
 
     def _may_have_scaled_by(self, function: Function, service: str, role: str) -> None:
         """Application Auto Scaling has a role of its own for each service, which the first to register makes."""
         principal = f"{service}.application-autoscaling.amazonaws.com"
-        function.add_to_role_policy(
-            iam.PolicyStatement(
-                actions=["iam:CreateServiceLinkedRole"],
-                resources=[
-                    self._stack.format_arn(
-                        service="iam",
-                        region="",
-                        resource="role",
-                        resource_name=f"aws-service-role/{principal}/AWSServiceRoleForApplicationAutoScaling_{role}",
-                    )
-                ],
-                conditions={"StringEquals": {"iam:AWSServiceName": principal}},
-            )
+        linked = self._stack.format_arn(
+            service="iam",
+            region="",
+            resource="role",
+            resource_name=f"aws-service-role/{principal}/AWSServiceRoleForApplicationAutoScaling_{role}",
         )
+        theirs = {"StringEquals": {"iam:AWSServiceName": principal}}
+        allow(function, ["iam:CreateServiceLinkedRole"], linked, when=theirs)
 
     def undo_aborted(self, state_machine: sfn.IStateMachine) -> None:
         """An aborted run may have left an endpoint behind that is paid for, or half a deployment."""
@@ -264,9 +243,7 @@ class Endpoints(Construct):
     def _rule(
         self, name: str, *, description: str, source: str, detail_type: str, detail: dict[str, list[str]]
     ) -> None:
-        target = targets.LambdaFunction(
-            self.function, dead_letter_queue=self._dead, retry_attempts=10, max_event_age=Duration.hours(6)
-        )
+        target = delivered_to(self.function, or_kept_in=self._dead)
         pattern = events.EventPattern(source=[source], detail_type=[detail_type], detail=detail)
         events.Rule(self._stack, name, description=description, event_pattern=pattern, targets=[target])
 
@@ -283,11 +260,8 @@ class Endpoints(Construct):
             description="What EventBridge Scheduler may do: call the endpoints function.",
             assumed_by=iam.ServicePrincipal("scheduler.amazonaws.com"),
         )
-        for actions, resource in (
-            (["lambda:InvokeFunction"], self.function.function_arn),
-            (["sqs:SendMessage"], self._dead.queue_arn),
-        ):
-            role.add_to_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+        allow(role, ["lambda:InvokeFunction"], self.function.function_arn)
+        allow(role, ["sqs:SendMessage"], self._dead.queue_arn)
         for command, (expression, timezone) in commands.items():
             scheduler.CfnSchedule(
                 self._stack,
@@ -310,10 +284,9 @@ class Endpoints(Construct):
 
 def _may_pass(function: Function, roles: list[iam.IRole], to: str) -> None:
     """Let a function hand these roles to a service, and to no other."""
-    function.add_to_role_policy(
-        iam.PolicyStatement(
-            actions=["iam:PassRole"],
-            resources=[role.role_arn for role in roles],
-            conditions={"StringEquals": {"iam:PassedToService": to}},
-        )
+    allow(
+        function,
+        ["iam:PassRole"],
+        *(role.role_arn for role in roles),
+        when={"StringEquals": {"iam:PassedToService": to}},
     )

@@ -12,7 +12,7 @@ from config.settings import JobSettings, Settings, gpus_of
 from contract.layout import DATA_FOLDER
 from contract.metrics import SECONDS_VARIABLE, STAGE_VARIABLE
 from contract.outcomes import ExitCode
-from stacks.constructs.base import log_group
+from stacks.constructs.base import allow, log_group
 from stacks.constructs.image import image
 from stacks.constructs.kubernetes import pod_definition, pod_role, service_account
 
@@ -47,35 +47,22 @@ class Jobs(Construct):
         )
         train_role = self._role("TrainRole", artifacts_bucket)
         # Checkpoints: they are tagged, so that they expire, and those beyond `checkpoint.keep` are deleted.
-        train_role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:DeleteObject", "s3:PutObjectTagging"],
-                resources=[artifacts_bucket.arn_for_objects("runs/*")],
-            )
-        )
+        allow(train_role, ["s3:DeleteObject", "s3:PutObjectTagging"], artifacts_bucket.arn_for_objects("runs/*"))
         uri = settings.metrics.mlflow_tracking_uri or ""
         if uri.startswith("arn:"):
             told = ("CreateExperiment", "GetExperimentByName", "SearchRuns", "CreateRun", "UpdateRun", "LogBatch")
-            train_role.add_to_policy(
-                iam.PolicyStatement(actions=[f"sagemaker-mlflow:{name}" for name in told], resources=[uri])
-            )
+            allow(train_role, [f"sagemaker-mlflow:{name}" for name in told], uri)
         train = ["training_image/train_rl.py", "--run", "Ref::run", "--seed", "Ref::seed"]
         validate = ["training_image/validate_rl.py", "--run", "Ref::run"]
         self.train_cpu = self._definition("TrainCpu", settings.jobs.train_cpu, train, train_role)
         self.train_gpu = self._definition("TrainGpu", settings.jobs.train_gpu, train, train_role)
         validate_role = self._role("ValidateRole", artifacts_bucket)
         # Who serves at the run's endpoint plays against the new policy; its files are those of its run.
-        validate_role.add_to_policy(
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[artifacts_bucket.arn_for_objects("champions/*")])
-        )
+        allow(validate_role, ["s3:GetObject"], artifacts_bucket.arn_for_objects("champions/*"))
         self.validate = self._definition("Validate", settings.jobs.validation, validate, validate_role)
         prepare = ["training_image/prepare_data.py", "--run", "Ref::run"]
         prepare_role = self._role("PrepareDataRole", artifacts_bucket)
-        prepare_role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:GetObjectVersion"], resources=[input_bucket.arn_for_objects(f"*{DATA_FOLDER}/*")]
-            )
-        )
+        allow(prepare_role, ["s3:GetObjectVersion"], input_bucket.arn_for_objects(f"*{DATA_FOLDER}/*"))
         self.prepare_data = self._definition(
             "PrepareData", settings.jobs.preparation, prepare, prepare_role, scratch=True
         )
@@ -86,15 +73,11 @@ class Jobs(Construct):
             role = pod_role(self, construct_id, settings=self._kubernetes, service_account=account)
         else:
             role = iam.Role(self, construct_id, assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:GetObject", "s3:PutObject"], resources=[artifacts_bucket.arn_for_objects("runs/*")]
-            )
-        )
+        allow(role, ["s3:GetObject", "s3:PutObject"], artifacts_bucket.arn_for_objects("runs/*"))
         # Without a condition on the prefix: no condition holds for GetObject, and who may not list is told "denied"
         # of an object that does not exist, where the trainer must learn that there is no checkpoint yet.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-        role.add_to_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[artifacts_bucket.bucket_arn]))
+        allow(role, ["s3:ListBucket"], artifacts_bucket.bucket_arn)
         return role
 
     def _linux_parameters(self, construct_id: str) -> batch.LinuxParameters:

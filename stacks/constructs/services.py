@@ -15,7 +15,7 @@ from constructs import Construct
 from config.settings import EcsSettings, Settings
 from contract.layout import MODEL_ARCHIVE
 from contract.services import ServicesPlace
-from stacks.constructs.base import ADDRESSES, log_group
+from stacks.constructs.base import ADDRESSES, allow, log_group
 
 _PORT = 8080
 """Of a container."""
@@ -77,11 +77,7 @@ class Services(Construct):
         repository.grant_pull(execution)
         logs.grant_write(execution)
         task = iam.Role(self, "TaskRole", description="What a task may do: read its policy.", assumed_by=by_tasks)
-        task.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:GetObject"], resources=[artifacts_bucket.arn_for_objects(f"runs/*/{MODEL_ARCHIVE}")]
-            )
-        )
+        allow(task, ["s3:GetObject"], artifacts_bucket.arn_for_objects(f"runs/*/{MODEL_ARCHIVE}"))
         balancing = iam.Role(
             self,
             "BalancingRole",

@@ -6,7 +6,6 @@ import aws_cdk as cdk
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
@@ -18,6 +17,7 @@ from constructs import Construct
 from config.settings import Settings
 from contract.layout import ORPHANS_FILE
 from contract.record import NEWEST_FIRST
+from stacks.constructs.base import allow, delivered_to
 from stacks.constructs.function import Function
 from stacks.constructs.services import Services
 
@@ -102,15 +102,11 @@ class Sweeper(Construct):
             )
             ending += ((["ecs:DeleteService"], services.services_arn),)
         for actions, resource in (*looking, *(ending if ends else ())):
-            function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+            allow(function, actions, resource)
         events.Rule(
             self,
             "Now and then",
             description="Time to look for what is left over of runs.",
             schedule=events.Schedule.rate(cdk.Duration.minutes(settings.sweeper.every_minutes)),
-            targets=[
-                targets.LambdaFunction(
-                    function, dead_letter_queue=dead_letters, retry_attempts=10, max_event_age=cdk.Duration.hours(6)
-                )
-            ],
+            targets=[delivered_to(function, or_kept_in=dead_letters)],
         )

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
-from aws_cdk import aws_iam as iam
 from constructs import Construct, IDependable
 
 from config.settings import Settings
+from stacks.constructs.base import allow
 from stacks.constructs.function import Function
 
 
@@ -34,7 +34,7 @@ class Teardown(Construct):
             self, "Function", name="teardown", code=code, settings=settings, environment={}, timeout=14 * 60
         )
         for arn, allowed in actions.items():
-            function.add_to_role_policy(iam.PolicyStatement(actions=allowed, resources=[arn]))
+            allow(function, allowed, arn)
         resource = cdk.CustomResource(
             self,
             "Resource",
