@@ -175,7 +175,7 @@ class Experiment:
             stages = {name: without(stage, mutant) for name, stage in self._stages.items()}
             looked_at = next(name for name in ("dev", "prod", *stages) if stages[name] is not self._stages[name])
             tests[looked_at].sort(key=lambda item: -self._noticed[_function(item.nodeid)])
-            running.append((mutant, self._start(session, tests[looked_at], _seen_in(looked_at, stages))))
+            running.append((mutant, self._start(session, tests[looked_at], stages, looked_at)))
         while running:
             self._collect(running)
         return True
@@ -186,7 +186,7 @@ class Experiment:
         items = [item for item in session.items if not any(other in item.name for other in others)]
         if name in STAGES:
             return items
-        failing = set(self._start(session, items, _seen_in(name, self._stages), to_the_end=True)())
+        failing = set(self._start(session, items, self._stages, name, to_the_end=True)())
         return [item for item in items if item.nodeid not in failing]
 
     def _collect(self, running: list[tuple[Mutant, Callable[[], list[str]]]]) -> None:
@@ -199,9 +199,18 @@ class Experiment:
             sys.stdout.flush()
 
     def _start(
-        self, session: pytest.Session, items: list[pytest.Item], stages: dict[str, Stage], *, to_the_end: bool = False
+        self,
+        session: pytest.Session,
+        items: list[pytest.Item],
+        stages: dict[str, Stage],
+        looked_at: str = "dev",
+        *,
+        to_the_end: bool = False,
     ) -> Callable[[], list[str]]:
-        """Run tests in a fork, until one fails or all of them; the answer waits for it and names those that failed."""
+        """Run tests in a fork, until one fails or all of them; the answer waits for it and names those that failed.
+
+        Tests of development see the variant that is looked at in its place.
+        """
         reading, writing = os.pipe()
         child = os.fork()
         if child:
@@ -219,9 +228,11 @@ class Experiment:
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 1)
             os.dup2(silence, 2)
-            Syntheses.all = lambda _, names: {name: stages[name] for name in names}
+            shipped = {name: stages[name] for name in STAGES}
+            Syntheses.all = lambda _, names: shipped if names == STAGES else {name: stages[name] for name in names}
             for item, following in zip(items, [*items[1:], None], strict=True):
                 before = session.testsfailed
+                shipped["dev"] = stages[looked_at if looked_at in VARIANTS and "[dev" in item.name else "dev"]
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 if session.testsfailed > before:
                     os.write(writing, f"{item.nodeid}\n".encode())
@@ -230,11 +241,6 @@ class Experiment:
             os._exit(0)
         finally:
             os._exit(2)
-
-
-def _seen_in(name: str, stages: dict[str, Stage]) -> dict[str, Stage]:
-    """What the tests of a stage see; those of development see a variant in its place."""
-    return stages if name in STAGES else {**stages, "dev": stages[name]}
 
 
 def _function(nodeid: str) -> str:

@@ -199,7 +199,7 @@ def test_every_function_gets_the_variables_it_reads_and_no_others(stage: Stage) 
         assert set(function.get("Environment", {}).get("Variables", {})) == read
 
 
-def test_jobs_reach_only_runs_and_validation_the_champions_and_only_training_deletes(stage: Stage) -> None:
+def test_jobs_read_and_write_files_and_only_training_deletes(stage: Stage) -> None:
     objects = {"s3:GetObject", "s3:PutObject"}
     assert _granted(stage, "JobsTrainRole") == objects | {"s3:DeleteObject", "s3:ListBucket", "s3:PutObjectTagging"}
     assert _granted(stage, "JobsValidateRole") == objects | {"s3:ListBucket"}
@@ -209,14 +209,67 @@ def test_jobs_reach_only_runs_and_validation_the_champions_and_only_training_del
             if statement["Action"] == ["s3:ListBucket"]:
                 # A condition would turn "no such checkpoint" into "access denied".
                 assert "Condition" not in statement
-            elif statement["Action"] == ["s3:GetObjectVersion"]:
-                # Of the input bucket, only what may be data.
-                assert all("*data/*" in str(resource) for resource in statement["Resource"])
-            elif (role, statement["Action"]) == ("JobsValidateRole", ["s3:GetObject"]):
-                # Who serves is played against; its files are those of its run.
-                assert all("/champions/*" in str(resource) for resource in statement["Resource"])
-            else:
-                assert all("/runs/*" in str(resource) for resource in statement["Resource"])
+
+
+FILES: dict[str, dict[str, set[str]]] = {
+    "ControlRole": {"s3:GetObject": {"/runs/*/training.json"}, "s3:PutObject": {"/*/run.yaml"}},
+    "DataArrivedRole": {"s3:GetObject": {"/*run.yaml"}},
+    "EndpointsFunctionRole": {
+        "s3:GetObject": {"/captured/*", "/champions/*", "/drift/*", "/runs/*/model.tar.gz", "/runs/*/run.json"},
+        "s3:GetObjectVersion": {"/*run.yaml"},
+        "s3:PutObject": {"/*run.yaml", "/champions/*", "/drift/*", "/runs/*/validation/shadow.json"},
+    },
+    "FinishRole": {"s3:PutObject": {"/runs/*"}},
+    "JobsPrepareDataRole": {
+        "s3:GetObject": {"/runs/*"},
+        "s3:GetObjectVersion": {"/*data/*"},
+        "s3:PutObject": {"/runs/*"},
+    },
+    "JobsTrainRole": {
+        f"s3:{action}": {"/runs/*"} for action in ("DeleteObject", "GetObject", "PutObject", "PutObjectTagging")
+    },
+    # Who serves is played against; its files are those of its run.
+    "JobsValidateRole": {"s3:GetObject": {"/champions/*", "/runs/*"}, "s3:PutObject": {"/runs/*"}},
+    "ModelRole": {"s3:GetObject": {"/runs/*/model.tar.gz"}, "s3:PutObject": {"/captured/*"}},
+    "PrepareRole": {
+        "s3:GetObjectVersion": {"/*run.yaml"},
+        "s3:PutObject": {"/*run.yaml.error.txt", "/runs/*"},
+    },
+    "SmokeTestRole": {"s3:GetObject": {"/runs/*/validation/golden.json"}},
+    "StateMachineRole": {"s3:GetObject": {"/runs/*/validation/verdict.json"}},
+    "SweeperFunctionRole": {"s3:GetObject": {"/champions/*", "/orphans.json"}, "s3:PutObject": {"/orphans.json"}},
+}
+
+
+@pytest.mark.parametrize("role", FILES)
+def test_a_role_reaches_the_files_that_it_needs_and_no_others(stage: Stage, role: str) -> None:
+    reached: dict[str, set[str]] = {}
+    for statement in _statements_of(stage, role):
+        for action in statement["Action"]:
+            if action.startswith("s3:") and "Object" in action:
+                keys = {resource["Fn::Join"][1][-1] for resource in statement["Resource"]}
+                reached.setdefault(action, set()).update(keys)
+    assert reached == FILES[role]
+
+
+def test_schedules_may_call_the_endpoints_function_and_keep_what_it_did_not_get(stage: Stage) -> None:
+    granted = {
+        (action, resource["Fn::GetAtt"][0][:-8])
+        for statement in _statements_of(stage, "SchedulesRole")
+        for action in statement["Action"]
+        for resource in statement["Resource"]
+    }
+    assert granted == {("lambda:InvokeFunction", "EndpointsFunction"), ("sqs:SendMessage", "EndpointsDeadLetters")}
+
+
+def test_the_first_endpoint_may_make_the_roles_that_scaling_has_for_each_service(stage: Stage) -> None:
+    made = [
+        statement["Condition"]["StringEquals"]["iam:AWSServiceName"]
+        for statement in _statements_of(stage, "EndpointsFunctionRole")
+        if statement["Action"] == ["iam:CreateServiceLinkedRole"]
+    ]
+    services = ["sagemaker", "ecs"] if stage.settings.serving.ecs else ["sagemaker"]
+    assert made == [f"{service}.application-autoscaling.amazonaws.com" for service in services]
 
 
 def test_batch_may_pull_the_image_and_write_the_log_of_a_job(stage: Stage) -> None:

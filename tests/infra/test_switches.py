@@ -131,6 +131,43 @@ def test_a_deployment_starts_the_build_of_its_own_images(walled_in: Stage) -> No
         assert "Project" in target["Arn"]["Fn::GetAtt"][0]
 
 
+@pytest.mark.parametrize(("room", "image"), [("pipeline", "JobsImage"), ("serving", "Image")])
+def test_a_build_may_read_its_context_push_its_image_and_write_its_log(walled_in: Stage, room: str, image: str) -> None:
+    def granted(role: str) -> list[tuple[set[str], str]]:
+        return [
+            (set(statement["Action"]), json.dumps(statement["Resource"]))
+            for policy in walled_in.resources("AWS::IAM::Policy", room).values()
+            if any(reference["Ref"].startswith(f"{image}Project{role}") for reference in policy["Roles"])
+            for statement in statements(policy)
+        ]
+
+    log = {"logs:CreateLogStream", "logs:PutLogEvents"}
+    pull = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:DescribeImages"}
+    push = {"ecr:CompleteLayerUpload", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart"}
+    for (actions, resource), (expected, of) in zip(
+        granted("Role"),
+        [
+            ({"s3:GetBucket*", "s3:GetObject*", "s3:List*"}, "-assets-"),
+            (log, f"{image}Log"),
+            (log | {"logs:CreateLogGroup"}, "/aws/codebuild/"),
+            (pull | push, f"{image}Repository"),
+            ({"ecr:GetAuthorizationToken"}, "*"),
+        ],
+        strict=True,
+    ):
+        assert actions == expected
+        assert of in resource
+    [(actions, resource)] = granted("EventsRole")
+    assert actions == {"codebuild:StartBuild"}
+    assert f"{image}Project" in resource
+
+
+def test_the_logs_of_what_a_switch_brings_end_one_day(switched: Stage, walled_in: Stage) -> None:
+    for stage in (switched, walled_in):
+        groups = stage.resources("AWS::Logs::LogGroup").values()
+        assert {group["RetentionInDays"] for group in groups} == {stage.settings.log_retention_days}
+
+
 def test_jobs_and_endpoints_take_the_image_that_codebuild_makes(walled_in: Stage) -> None:
     for definition in walled_in.resources("AWS::Batch::JobDefinition").values():
         assert "JobsImageRepository" in json.dumps(definition["ContainerProperties"]["Image"])
