@@ -31,7 +31,7 @@ FORMATS = ("parquet", "csv", "jsonl", "npz", "hdf5")
 
 BUCKET_BYTES = 2**26
 """Rows of a bucket in memory; sorting it takes some three times as much."""
-HELD_BYTES = 2**27
+HELD_BYTES = 2**26
 """Rows that wait to be written into buckets."""
 MOST_BUCKETS = 4096
 SMALL_ROWS = 2**18
