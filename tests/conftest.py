@@ -54,7 +54,5 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
-    config.option.loadscopereorder = (
-        False  # most tests first is not longest first: some folders and files are one long one
-    )
+    config.option.loadscopereorder = False  # not most tests first: the longest have few
     return Together(config, log)
