@@ -43,6 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     others = [item.nodeid for item in items if CONFORMANCE not in item.path.parents]
     if config.getoption("--aws") and others:
         raise pytest.UsageError(f"--aws is for tests/conformance alone; among the tests is {others[0]}")
+    items.sort(key=lambda item: "pipeline" not in item.path.parts)  # the longest first, so that nothing waits for it
 
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]
