@@ -137,7 +137,7 @@ def begin(
             raise LifecycleError("keep: an embedded AWS that keeps nothing is up; stop it first")
         if containers and not running.engine_client:
             raise LifecycleError("containers: an embedded AWS without containers is up; stop it first")
-        return running, _nothing
+        return running, nothing
     recorded = _recorded(state_dir)
     hung = _process_of(recorded) if recorded else None
     if hung:
@@ -189,7 +189,7 @@ def _wait_until_it_answers(started: Running, process: "subprocess.Popen[bytes]",
     (started.state_dir / "local.json").write_text(json.dumps(record))
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Nothing is to be waited for."""
 
 
@@ -251,7 +251,7 @@ def _reachable(value: str, running: Running) -> str:
 
 
 def deploy(
-    running: Running, on_line: _Said = lambda line: None, until_it_answers: Callable[[], None] = _nothing
+    running: Running, on_line: _Said = lambda line: None, until_it_answers: Callable[[], None] = nothing
 ) -> Deployment:
     """Synthesise, bootstrap and deploy every stack with the CDK command line.
 
@@ -264,7 +264,7 @@ def deploy(
     cdk_home = running.state_dir / "cdk-home"
     if running.keep or not _knows_the_account(cdk_home):
         until_it_answers()
-        until_it_answers = _nothing
+        until_it_answers = nothing
     synthesised, deployed = running.state_dir / "synthesised.json", running.state_dir / "deployed.json"
     world = _world(running)
     if _read(deployed) == {"sources": sources, "world": world}:
@@ -518,6 +518,7 @@ __all__ = [
     "begin",
     "deploy",
     "environment",
+    "nothing",
     "outputs",
     "start",
     "status",

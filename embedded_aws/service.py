@@ -115,8 +115,7 @@ def install(settings: Settings, groups: Groups) -> Keeper | None:
 
 def _go_on(settings: Settings, keeper: Keeper, models: SageMaker, services: ecs.Ecs) -> None:
     """Once this instance answers: endpoints serve again, and whoever watches executions learns which have ended."""
-    while not _answers(settings.port):
-        time.sleep(0.02)
+    _wait_until_it_answers(settings.port)
     models.revive()
     services.revive()
     for execution in keeper.interrupted:
@@ -124,17 +123,19 @@ def _go_on(settings: Settings, keeper: Keeper, models: SageMaker, services: ecs.
     keeper.start()
 
 
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _wait_until_it_answers(port: int) -> None:
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
 
 
 def _warm_up(settings: Settings, batch: Batch, functions: FunctionsAhead) -> None:
     """Load what the first run would otherwise wait for."""
     hooks.load_models()
     s3(settings.endpoint_url)
-    while not _answers(settings.port):
-        time.sleep(0.02)
+    _wait_until_it_answers(settings.port)
     batch.recall()
     functions.start()
 

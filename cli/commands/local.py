@@ -43,14 +43,13 @@ def up(
 
     folder = _state_folder()
     with _explained():
-        running, waiting = lifecycle.status(folder), {}
+        running, until_it_answers = lifecycle.status(folder), lifecycle.nothing
         if running is None or port not in (None, running.port) or _lacks(running, containers, keep):
             running, until_it_answers = lifecycle.begin(
                 folder, port or lifecycle.DEFAULT_PORT, containers=containers, keep=keep
             )
-            waiting = {"until_it_answers": until_it_answers}
         with _deploying(running.endpoint_url) as say:
-            deployed = lifecycle.deploy(running, on_line=say, **waiting)
+            deployed = lifecycle.deploy(running, on_line=say, until_it_answers=until_it_answers)
     if as_json:
         document = {"endpoint_url": running.endpoint_url, "seconds": deployed.seconds}
         output.document({**document, "environment": _environment(running)})
