@@ -6,11 +6,12 @@ the file is read line by line as text, so that each bad row is known by its numb
 
 import codecs
 import csv
+import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -44,9 +45,14 @@ class CsvSource:
         self.repairs: list[str] = []
         self._path = path
         self._size = path.stat().st_size
+        self._is_known = False
+        self._rewrite_to = scratch / "rewritten"
         self._encoding = self._find_encoding()
-        if self._encoding not in ("utf-8", "utf-8-sig") or self._has_lone_returns():
-            self._path = self._rewritten(scratch / "rewritten")
+        has_lone_returns = self._has_lone_returns()
+        if has_lone_returns and not self._is_what_it_begins_as():
+            self._encoding = self._windows()
+        if has_lone_returns or self._encoding not in ("utf-8", "utf-8-sig"):
+            self._path = self._rewritten()
         sample = self._sample()
         header, _, rest = sample.partition("\n")
         if not header.strip():
@@ -80,19 +86,20 @@ class CsvSource:
 
     def batches(self, fields: Sequence[Field], origins: Mapping[str, Origin]) -> Iterator[pl.DataFrame]:
         columns = list(dict.fromkeys(origin.column for origin in origins.values()))
+        types = {origins[f.name].column: self._type(f, origins[f.name]) for f in fields if f.name in origins}
+        if pl.String() in types.values():
+            self._see_to_encoding()
         done = 0
-        for frame in self._fast(fields, origins, columns):
+        for frame in self._fast(types, columns, rows_at_once(len(fields))):
             yield frame
             done += len(frame)
         if not self._finished:
+            self._see_to_encoding()
             yield from self._slow(columns, rows_at_once(len(fields)), skip=done)
 
-    def _fast(
-        self, fields: Sequence[Field], origins: Mapping[str, Origin], columns: list[str]
-    ) -> Iterator[pl.DataFrame]:
+    def _fast(self, types: Mapping[str, Any], columns: list[str], rows: int) -> Iterator[pl.DataFrame]:
         """Batches until the end, or until the first thing that is not as it should be."""
         self._finished = False
-        types = {origins[f.name].column: self._type(f, origins[f.name]) for f in fields if f.name in origins}
         query = pl.scan_csv(
             self._path,
             separator=self._delimiter,
@@ -101,7 +108,7 @@ class CsvSource:
             glob=False,
         ).select(columns)
         try:
-            for frame in query.collect_batches(chunk_size=rows_at_once(len(fields)), maintain_order=True):
+            for frame in query.collect_batches(chunk_size=rows, maintain_order=True):
                 if any(frame.null_count().row(0)):
                     return
                 yield frame
@@ -170,8 +177,23 @@ class CsvSource:
             raise FileRefusedError("it is no text, whatever its name says")
         if b"\0" in head and head.count(b"\0") > len(head) // 4:
             raise FileRefusedError("it is no text: it has bytes of value 0; UTF-16 needs a byte-order mark")
-        if _is_utf8(self._path):
-            return "utf-8"
+        return "utf-8" if _is_utf8(io.BytesIO(head), whole=len(head) < SAMPLE) else self._windows()
+
+    def _see_to_encoding(self) -> None:
+        """Look for what is no UTF-8 behind the beginning too. That takes a tenth of the time, so it is only done for
+        texts and where something is wrong: in numbers there is nothing that it could tell."""
+        if not self._is_what_it_begins_as():
+            self._encoding = self._windows()
+            self._path = self._rewritten()
+
+    def _is_what_it_begins_as(self) -> bool:
+        if self._encoding != "utf-8" or self._is_known:
+            return True
+        self._is_known = True
+        with self._path.open("rb") as file:
+            return _is_utf8(file, whole=True)
+
+    def _windows(self) -> str:
         self.repairs.append("it is not UTF-8, so it was read as Windows-1252")
         return "cp1252"
 
@@ -183,8 +205,9 @@ class CsvSource:
             self.repairs.append("its lines end with a carriage return alone")
         return lone
 
-    def _rewritten(self, target: Path) -> Path:
+    def _rewritten(self) -> Path:
         """The file as UTF-8, its lines ended by a line feed."""
+        target = self._rewrite_to
         errors = "strict" if self._encoding.startswith("utf") else "replace"
         try:
             with (
@@ -223,14 +246,14 @@ def _looks_like_a_value(text: str) -> bool:
     return True
 
 
-def _is_utf8(path: Path) -> bool:
+def _is_utf8(file: BinaryIO, *, whole: bool) -> bool:
+    """Whether all of it is; without `whole` its last character may be cut."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    with path.open("rb") as file:
-        try:
-            while block := file.read(2**20):
-                if not block.isascii() or decoder.getstate()[0]:
-                    decoder.decode(block)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return False
+    try:
+        while block := file.read(2**20):
+            if not block.isascii() or decoder.getstate()[0]:
+                decoder.decode(block)
+        decoder.decode(b"", final=whole)
+    except UnicodeDecodeError:
+        return False
     return True

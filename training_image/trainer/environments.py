@@ -1,5 +1,6 @@
 """Environments, ready to be trained in or evaluated in: many copies, stepped in this process."""
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any, SupportsFloat
@@ -42,10 +43,25 @@ def make(of: EnvironmentSection, copies: int, *, processes: bool = False, render
         made: VecEnv | None = workers.start(builds) if processes else None
         if made is None and not shown:
             made = native(of.id, tables.given(of.kwargs), copies)
-        made = made or DummyVecEnv(builds)
+        made = made or _side_by_side(builds)
         return VecFrameStack(made, of.frame_stack) if of.frame_stack > 1 else made
     except Exception as error:
         raise UsageError(f"environment {of.id} cannot be built: {error}") from error
+
+
+def _side_by_side(builds: list[workers.Build]) -> DummyVecEnv:
+    """Copies one after another in this process."""
+    made = DummyVecEnv(builds)
+    made.buf_infos = _Infos(made.buf_infos)
+    return made
+
+
+class _Infos(list[dict[str, Any]]):
+    """What the copies said at a step. Stable-Baselines3 copies all of it deeply, which takes as long as a step of a
+    small environment; what is kept beyond the step is how episodes ended, so the rest is handed over as it is."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> list[dict[str, Any]]:
+        return [copy.deepcopy(info, memo) if "terminal_observation" in info else info.copy() for info in self]
 
 
 def observed(model: BaseAlgorithm) -> gymnasium.Space[Any]:

@@ -1,8 +1,82 @@
-"""Importing torch and what stands on it: half of the seconds that a small training takes."""
+"""Importing torch and what stands on it: half of the seconds that a small training takes.
+
+Import this before torch: from then on its compiler and its quantisation, a third of what `import torch` executes, are
+loaded by whoever first asks for something in them. Nothing here does.
+"""
 
 import gc
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+_SHAPES = "torch._meta_registrations"
+"""Tells the compiler the shapes of results, by being executed: nobody asks for anything in it."""
+
+_LATER = {
+    _SHAPES,
+    "torch.export",
+    "torch.ao",
+    "torch.quantization",
+    "torch.nn.intrinsic",
+    "torch.nn.qat",
+    "torch.nn.quantizable",
+    "torch.nn.quantized",
+}
+_COMPILERS = {"torch._dynamo", "torch._inductor"}
+
+
+class _Lazily(MetaPathFinder):
+    """Finds the modules that can wait. Python's own LazyLoader would not do: torch looks at `__file__` and the like of
+    all modules while it is imported, and that is enough for it to load one."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname in _COMPILERS and (shapes := sys.modules.get(_SHAPES)):
+            _load(shapes)
+        if fullname not in _LATER or (spec := PathFinder.find_spec(fullname, path, target)) is None:
+            return None
+        if spec.loader is not None:
+            spec.loader = _WhenAsked(spec.loader)
+        return spec
+
+
+class _WhenAsked(Loader):
+    """Executes a module when it is first asked for one of its names."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        def load() -> None:
+            del module.__dict__["__getattr__"]
+            self._loader.exec_module(module)
+
+        def ask(name: str) -> Any:
+            if name != "__all__" and name.startswith("__"):
+                raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+            load()
+            return getattr(module, name)
+
+        ask.load = load  # type: ignore[attr-defined]
+        module.__dict__["__getattr__"] = ask
+
+
+def _load(module: ModuleType) -> None:
+    """Execute a module that may be waiting."""
+    if load := getattr(module.__dict__.get("__getattr__"), "load", None):
+        load()
+
+
+if not any(isinstance(finder, _Lazily) for finder in sys.meta_path):
+    sys.meta_path.insert(0, _Lazily())
 
 
 @contextmanager

@@ -21,7 +21,7 @@ Build = Callable[[], gymnasium.Env[Any, Any]]
 
 def start(builds: Sequence[Build]) -> SubprocVecEnv:
     """One process for each."""
-    multiprocessing.set_forkserver_preload(["training_image.trainer.environments"])
+    multiprocessing.set_forkserver_preload([f"training_image.trainer.{name}" for name in ("imports", "environments")])
     return SubprocVecEnv([partial(_in_process, build) for build in builds], start_method="forkserver")
 
 

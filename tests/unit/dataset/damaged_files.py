@@ -78,6 +78,19 @@ def with_cell(row: int, column: str, value: str, content: str | None = None) -> 
     return "\n".join(lines) + "\n"
 
 
+def long_csv() -> str:
+    """Of more than 64 KiB, with a column that nobody needs."""
+    return csv(log().with_columns(note=pl.lit(100 * "x")))
+
+
+def named_csv() -> str:
+    """The same, with names of episodes, of which the last has an accent."""
+    name = pl.format(
+        "{}-{}", pl.when(pl.col("episode") == EPISODES - 1).then(pl.lit("à")).otherwise(pl.lit("a")), "episode"
+    )
+    return csv(log().with_columns(name.alias("episode"), note=pl.lit(100 * "x")))
+
+
 def with_value(row: int, column: str, value: Any, dtype: Any = None) -> pl.DataFrame:
     """The log with one value replaced; `row` counts from 1."""
     frame = log() if dtype is None else log().with_columns(pl.col(column).cast(dtype))
@@ -351,6 +364,32 @@ CASES = [
         name="latin-1",
         file="a.csv",
         make=text(csv(log().with_columns(note=pl.lit("über"))).encode("latin-1")),
+        repaired="Windows-1252",
+    ),
+    # What is read as numbers is not looked through for it beforehand: the first 64 KiB of these are plain.
+    Case(
+        name="latin-1-at-the-end",
+        file="a.csv",
+        make=text(with_cell(ROWS, "note", "über", long_csv()).encode("latin-1")),
+    ),
+    Case(
+        name="latin-1-at-the-end-of-names",
+        file="a.csv",
+        make=text(named_csv().encode("latin-1")),
+        repaired="Windows-1252",
+    ),
+    Case(
+        name="latin-1-in-a-number-at-the-end",
+        file="a.csv",
+        make=text(with_cell(ROWS, "reward", "1é", long_csv()).encode("latin-1")),
+        reason="reward",
+        rejected=1,
+        repaired="Windows-1252",
+    ),
+    Case(
+        name="latin-1-at-the-end-and-carriage-returns-alone",
+        file="a.csv",
+        make=text(named_csv().replace("\n", "\r").encode("latin-1")),
         repaired="Windows-1252",
     ),
     Case(name="crlf", file="a.csv", make=text(csv().replace("\n", "\r\n"))),

@@ -1,5 +1,7 @@
 """Many copies of an environment, as Stable-Baselines3 wants them."""
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
@@ -48,6 +50,41 @@ def test_native_steps_equal_single_ones() -> None:
             else:
                 np.testing.assert_array_equal(observations[copy], expected)
     assert finished > 20
+
+
+class Reusing(gymnasium.Env[np.ndarray, int]):
+    """Gives the same array and the same info again and again, as fast environments do."""
+
+    observation_space = gymnasium.spaces.Box(0, 10, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        self._seen = np.zeros(1, np.float32)
+        self._said = {"seen": self._seen}
+
+    def reset(self, *, seed: int | None = None, options: object = None) -> tuple[np.ndarray, dict[str, Any]]:
+        self._seen[:] = 0
+        self._said = {"seen": self._seen}
+        return self._seen, {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self._seen += 1
+        return self._seen.copy() if self._seen == 3 else self._seen, 1.0, bool(self._seen == 3), False, self._said
+
+
+def test_how_an_episode_ended_is_kept_whatever_the_environment_does_next() -> None:
+    gymnasium.register("Reusing-v0", Reusing)
+    try:
+        made = environments.make(EnvironmentSection(id="Reusing-v0"), 2)
+    finally:
+        del gymnasium.registry["Reusing-v0"]
+    made.reset()
+    steps = [made.step(np.zeros(2, int)) for _ in range(5)]
+    said = [[info.get("terminal_observation") for info in infos] for _, _, _, infos in steps]
+    assert [observations.ravel().tolist() for observations, *_ in steps] == [[1, 1], [2, 2], [0, 0], [1, 1], [2, 2]]
+    assert said == [[None, None], [None, None], [[3], [3]], [None, None], [None, None]]
+    assert steps[2][3][0]["episode"]["l"] == 3
+    assert steps[2][3][0]["seen"] == 0  # as it was when the next episode had just begun
 
 
 def test_native_episodes_report_return_length_and_time_limit() -> None:

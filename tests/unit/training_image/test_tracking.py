@@ -55,15 +55,14 @@ def events(data: bytes) -> Iterator[Any]:
             (data[:8], checksum),
             (rest[:length], struct.unpack("<I", rest[length : length + 4])[0]),
         ):
-            crc = crc32c(text)
+            crc = int(crc32c([text])[0])
             assert ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF == masked
         yield event.FromString(rest[:length])
         data = rest[length + 4 :]
 
 
 def test_the_checksum_is_that_of_the_rfc() -> None:
-    assert crc32c(b"123456789") == 0xE3069283
-    assert crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
+    assert crc32c([b"123456789", bytes(32)]).tolist() == [0xE3069283, 0x8A9136AA]  # RFC 3720, B.4
 
 
 def test_tensorboard_finds_every_line_of_the_metrics(tmp_path: Path) -> None:
