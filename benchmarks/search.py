@@ -86,7 +86,7 @@ def ends_well(of: dict[str, Any], seed: int, episodes: int) -> dict[str, Any]:
 
 def solves(of: dict[str, Any], seed: int, episodes: int) -> dict[str, Any]:
     """Train until it balances."""
-    solved = solve(seed, True, of, (episodes, episodes + 2**20))
+    solved = solve(seed, True, of, episodes)
     return {"good": solved["solved"], **solved}
 
 
@@ -111,9 +111,12 @@ def main(arguments: list[str] | None = None) -> int:
                 _write(options.goal, goal, found)
     else:
         ends = time.monotonic() + 60 * options.minutes
+        number = max((one["number"] for one in found["tried"]), default=-1)
         while time.monotonic() < ends:
-            number = len(found["tried"])
+            number += 1
             settings = draw(random.Random(number), _now(options.goal), options.most)  # noqa: S311
+            if any(settings == known["settings"] for known in found["tried"]):
+                continue
             runs: list[dict[str, Any]] = []
             for seed in goal.search:
                 runs.append(run(settings, seed, SEARCH_EPISODES))

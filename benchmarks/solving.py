@@ -1,6 +1,7 @@
 """Solving: time until a policy of CartPole-v1 reaches 475 on two separate sets of 100 episodes, on fresh seeds.
 
-In this process, from building the model on; the looks at the policy, every 2048 steps or more, are in the time.
+In this process, from building the model on; the looks at the policy are in the time. There is one every 2048 steps or
+more, once the training's own episodes last `PROMISING` steps.
 """
 
 import statistics
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
     from training_image.trainer.evaluation import Policy
 
 SEEDS = Seeds(
-    search="2000-2007, by which 30 configurations were tried and 5 kept",
+    search="2000-2007 and 12000-12007, by which 30 and 89 configurations were tried and 5 and 18 kept; none was faster",
     selection="6000-6029 and 7000-7029, by which 4 of those 5 and the schedule's length were compared",
     confirmation="8000-8029: these 30",
-    episodes="two sets of 100 episodes, of seeds 2**35 and 2**35 + 2**20, used for this alone",
+    episodes="two sets of 100 episodes, drawn by the seed 2**35, used for this alone",
 )
 FIRST, COUNT = 8000, 30
-EPISODE_SEEDS = (2**35, 2**35 + 2**20)
-ENOUGH, LOOK_STEPS = 475, 2048
-EPISODES, LONGEST = 100, 500
+EPISODE_SEED = 2**35
+ENOUGH, LOOK_STEPS, PROMISING = 475, 2048, 150
+SETS, EPISODES, LONGEST = 2, 100, 500
 SETTINGS: dict[str, Any] = {
     "n_envs": 16,
     "n_steps": 128,
@@ -46,10 +47,10 @@ def main(count: int = COUNT) -> str:
     """Solve with all seeds, both classes in turn; returns the table."""
     solved: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for fast in KINDS.values():
-        solve(0, fast, SETTINGS, EPISODE_SEEDS)  # what is imported by a first training
+        solve(0, fast, SETTINGS, EPISODE_SEED)  # what is imported by a first training
     for seed in range(FIRST, FIRST + count):
         for kind, fast in KINDS.items():
-            solved[kind].append(solve(seed, fast, SETTINGS, EPISODE_SEEDS))
+            solved[kind].append(solve(seed, fast, SETTINGS, EPISODE_SEED))
         write("solving", "python -m benchmarks solving", {"seeds": asdict(SEEDS), "settings": SETTINGS, "runs": solved})
     rows = []
     for kind, runs in solved.items():
@@ -69,43 +70,49 @@ def main(count: int = COUNT) -> str:
 
 
 def _balances(policy: "Policy", seed: int) -> bool:
-    """Whether 100 episodes return `ENOUGH` in the mean; given up once they cannot any more, for each step returns 1."""
+    """Whether each of two sets of 100 episodes returns `ENOUGH` in the mean; all are played side by side, and given up
+    once those of a set cannot any more, for each step returns 1."""
     from training_image.trainer import environments
 
-    environment = environments.make(EnvironmentSection(id="CartPole-v1"), EPISODES)
+    environment = environments.make(EnvironmentSection(id="CartPole-v1"), SETS * EPISODES)
     environment.seed(seed)
     observations = np.asarray(environment.reset())
-    playing, lost = np.ones(EPISODES, bool), 0
+    playing, lost = np.ones((SETS, EPISODES), bool), np.zeros(SETS, int)
     for step in range(1, LONGEST + 1):
         observations, _, dones, _ = environment.step(policy.act(observations))  # type: ignore[assignment]
-        lost += (LONGEST - step) * int((dones & playing).sum())
-        playing &= ~dones
-        if lost > (LONGEST - ENOUGH) * EPISODES:
-            return False
+        if dones.any():
+            over = dones.reshape(SETS, EPISODES)
+            lost += (LONGEST - step) * (over & playing).sum(axis=1)
+            playing &= ~over
+            if lost.max() > (LONGEST - ENOUGH) * EPISODES:
+                return False
     return True
 
 
-def solve(seed: int, fast: bool, settings: dict[str, Any], episode_seeds: tuple[int, ...]) -> dict[str, Any]:
+def solve(seed: int, fast: bool, settings: dict[str, Any], episode_seed: int) -> dict[str, Any]:
     """Train until two sets of episodes are good; what it took."""
     from stable_baselines3.common.callbacks import BaseCallback
 
     from training_image.trainer.evaluations import policy_of
 
     class Look(BaseCallback):
-        """Ends training once the policy is good enough."""
+        """Ends training once the policy is good enough. It is not looked at while many of its episodes end."""
 
         looked_at = 0
-        solved = False
+        promises = solved = False
 
         def _on_step(self) -> bool:
             return not self.solved
 
+        def _on_rollout_end(self) -> None:
+            begun = self.model.rollout_buffer.episode_starts  # type: ignore[attr-defined]
+            self.promises = PROMISING * np.count_nonzero(begun) <= begun.size
+
         def _on_rollout_start(self) -> None:
-            if self.model.num_timesteps - self.looked_at < LOOK_STEPS:
+            if not self.promises or self.model.num_timesteps - self.looked_at < LOOK_STEPS:
                 return
             self.looked_at = self.model.num_timesteps
-            policy = policy_of(self.model)
-            self.solved = all(_balances(policy, of) for of in episode_seeds)
+            self.solved = _balances(policy_of(self.model), episode_seed)
             if self.solved:
                 self.wall, self.cpu = time.perf_counter() - wall, time.process_time() - cpu
 

@@ -16,7 +16,7 @@ OURS: dict[str, Any] = {
     "gamma": 0.98,
     "gae_lambda": 0.95,
     "max_grad_norm": 1.0,
-    "policy_kwargs": {"net_arch": [32, 32]},
+    "policy_kwargs": {"net_arch": [32]},
 }
 
 
