@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.process_cost import ONE_THREAD
-from benchmarks.results import ROOT, table, write
+from benchmarks.results import FOLDER, ROOT, table, write
 from benchmarks.trainings import Silent, plan
 
 if TYPE_CHECKING:
     from training_image.trainer.plan import Plan
 
+RESULTS = FOLDER / "kills.json"
 KILLS = 20
 IN_CHECKPOINTS = 8
 """So many of them while a checkpoint is written."""
@@ -97,20 +98,22 @@ class Outcome:
 
 
 def main(kills: int = KILLS) -> str:
-    """All cases; returns the table."""
-    generator = random.Random(0)  # noqa: S311 - moments to kill at
-    small: list[dict[str, Any]] = []
-    large: list[dict[str, Any]] = []
+    """The cases that the results do not have yet, so that it can be ended and continued; returns the table of all."""
+    generator = random.Random()  # noqa: S311 - moments to kill at
+    before: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    small: list[dict[str, Any]] = before.get("small", [])
+    large: list[dict[str, Any]] = before.get("processes", [])
     for title, algorithm, environment, normalised, parallel in _cases():
-        outcome = _small(algorithm, environment, normalised, parallel, kills, generator)
         case = {"algorithm": title, "environment": environment, "normalised": normalised, "parallel": parallel}
-        small.append(case | vars(outcome))
-        print(small[-1], flush=True)  # noqa: T201
-        write("kills", "python -m benchmarks kills", {"small": small, "processes": large})
+        if not any(case.items() <= known.items() for known in small):
+            small.append(case | vars(_small(algorithm, environment, normalised, parallel, kills, generator)))
+            print(small[-1], flush=True)  # noqa: T201
+            write("kills", "python -m benchmarks kills", {"small": small, "processes": large})
     for title, settings in PROCESSES.items():
-        large.append({"case": title, **vars(_large(settings, kills, generator))})
-        print(large[-1], flush=True)  # noqa: T201
-        write("kills", "python -m benchmarks kills", {"small": small, "processes": large})
+        if not any(title == known["case"] for known in large):
+            large.append({"case": title, **vars(_large(settings, kills, generator))})
+            print(large[-1], flush=True)  # noqa: T201
+            write("kills", "python -m benchmarks kills", {"small": small, "processes": large})
     return _table(small, large)
 
 
@@ -159,15 +162,21 @@ def _small(
         _finish(_forked(of, folder / "whole"))
         segment_seconds = (time.monotonic() - began) / SEGMENTS
         killed = in_checkpoint = 0
-        for number in range(kills):
-            writing = number % (kills // IN_CHECKPOINTS or 1) == 0
-            deadly = _Deadly(generator.randrange(1, 9), generator.random()) if writing else None
-            child = _forked(of, folder / "cut", deadly)
-            ended = _killed(child, None if writing else generator.uniform(0, 2 * segment_seconds))
-            killed += ended
-            in_checkpoint += ended and writing
-        _finish(_forked(of, folder / "cut"))
-        equal = _hash(folder / "cut") == _hash(folder / "whole")
+        equal = True
+        while killed < kills:  # a training may end before it was killed so often: then another one is
+            cut = Path(tempfile.mkdtemp(dir=folder))
+            ended = True
+            while ended and killed < kills:
+                writing = killed % (kills // IN_CHECKPOINTS or 1) == 0
+                deadly = _Deadly(generator.randrange(1, 9), generator.random()) if writing else None
+                ended = _killed(
+                    _forked(of, cut, deadly), None if writing else generator.uniform(0, 2 * segment_seconds)
+                )
+                killed += ended
+                in_checkpoint += ended and writing
+            if ended:
+                _finish(_forked(of, cut))
+            equal &= _hash(cut) == _hash(folder / "whole")
     return Outcome(kills=killed, in_checkpoint=in_checkpoint, equal=equal)
 
 
