@@ -121,7 +121,8 @@ class Ticking:
 def test_progress_comes_at_most_twice_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times: list[float] = []
     clock = Ticking()
-    monkeypatch.setattr("training_image.trainer.metrics.time", clock)
+    for module in ("metrics", "callbacks"):
+        monkeypatch.setattr(f"training_image.trainer.{module}.time", clock)
 
     class Timed(Recorder):
         def report(self, event: Any) -> None:
