@@ -15,8 +15,8 @@ OURS: dict[str, Any] = {
     "clip_range": lambda left: 0.2 * left,
     "gamma": 0.98,
     "gae_lambda": 0.95,
-    "max_grad_norm": 0.5,
-    "policy_kwargs": {"net_arch": [32]},
+    "max_grad_norm": 1.0,
+    "policy_kwargs": {"net_arch": [32, 32]},
 }
 
 
