@@ -155,7 +155,7 @@ def _small(
 
     of = _plan(algorithm, environment, normalised, parallel)
     # Equality holds by construction for segments of any length; as long as four episodes they would take hours.
-    training.segment_steps = lambda **_: algorithm.segment_steps
+    training.segment_steps = lambda **_: algorithm.segment_steps  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         began = time.monotonic()
@@ -219,7 +219,7 @@ def _train(of: "Plan", folder: Path) -> None:
     from training_image.trainer.storage import LocalStorage
 
     # A server of its own for each attempt would import everything again.
-    workers.SubprocVecEnv = lambda builds, start_method: SubprocVecEnv(builds, start_method="fork")  # type: ignore[misc, assignment]
+    workers.SubprocVecEnv = lambda builds, start_method: SubprocVecEnv(builds, start_method="fork")  # type: ignore[attr-defined, misc, assignment]
     training.train(of, LocalStorage(folder), Silent(), Signals())
 
 
@@ -274,7 +274,7 @@ class _Deadly:
                 write(storage, key, data)
             os.killpg(0, signal.SIGKILL)
 
-        LocalStorage.write = dying  # type: ignore[method-assign]
+        LocalStorage.write = dying  # type: ignore[method-assign, assignment]
 
 
 # Whole processes

@@ -79,7 +79,8 @@ def main() -> str:
         calm = laptop.drop("calm", LONG)
         laptop.end_of(calm, seconds=PATIENCE)
         expected = weights(laptop, calm)
-        pauses, ends = [], []
+        pauses: list[dict[str, Any]] = []
+        ends: list[dict[str, Any]] = []
         for name, times in PAUSES.items():
             for number in range(times):
                 pauses.append(pause(laptop, MOMENTS[name], number, expected, generator))

@@ -9,6 +9,7 @@ seeds that confirm the choice are those of `quality` and `solving`, and are used
 import argparse
 import json
 import random
+import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def cost(of: dict[str, Any]) -> float:
     hidden, deep = sum(of["net_arch"]), len(of["net_arch"]) > 1
     sample = 0.04 * hidden * (2.5 if of["activation"] == "tanh" else 1) / 16 + (0.25 if deep else 0) * hidden / 64
     minibatches, steps = 1e5 * of["n_epochs"] / of["batch_size"], 1e5 / of["n_envs"]
-    return (minibatches * (100 + sample * of["batch_size"]) + steps * (60 + 0.3 * of["n_envs"])) * 1e-6
+    return float(minibatches * (100 + sample * of["batch_size"]) + steps * (60 + 0.3 * of["n_envs"])) * 1e-6
 
 
 def ends_well(of: dict[str, Any], seed: int, episodes: int) -> dict[str, Any]:
@@ -101,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     path = FOLDER / f"search-{options.goal}.json"
     before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     found: dict[str, Any] = {name: before.get(name, []) for name in ("tried", "selected")}
+    runs: list[dict[str, Any]]
     goal, run = GOALS[options.goal], {"final": ends_well, "solve": solves}[options.goal]
     if options.select:
         held = [one for one in found["tried"] if len(one["runs"]) == len(goal.search) and one["runs"][-1]["good"]]
@@ -117,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
             settings = draw(random.Random(number), _now(options.goal), options.most)  # noqa: S311
             if any(settings == known["settings"] for known in found["tried"]):
                 continue
-            runs: list[dict[str, Any]] = []
+            runs = []
             for seed in goal.search:
                 runs.append(run(settings, seed, SEARCH_EPISODES))
                 if not runs[-1]["good"]:
@@ -143,7 +145,7 @@ def _write(name: str, goal: Goal, found: dict[str, Any]) -> None:
 
 
 def _seconds(one: dict[str, Any]) -> float:
-    return sum(run.get("cpu_seconds", 0) for run in one["runs"]) / len(one["runs"])
+    return statistics.fmean(run.get("cpu_seconds", 0) for run in one["runs"])
 
 
 def _table(found: dict[str, Any], goal: Goal) -> str:

@@ -21,7 +21,7 @@ def write_model(folder: Path) -> Path:
     folder.mkdir(parents=True)
     model = PPO("MlpPolicy", "CartPole-v1", seed=0, device="cpu", policy_kwargs={"net_arch": [64, 64]})
     with torch.no_grad():
-        model.policy.action_net.weight.mul_(100)  # type: ignore[union-attr, operator]  # its choices are far apart
+        model.policy.action_net.weight.mul_(100)  # type: ignore[operator]  # its choices are far apart
     graph = PolicyGraph(model.policy, None, model.observation_space)
     observations = np.random.default_rng(0).normal(size=(1000, OBSERVATION_SIZE)).astype(np.float32)
     document = Policy(
@@ -30,7 +30,7 @@ def write_model(folder: Path) -> Path:
         algorithm="ppo",
         environment={"id": "CartPole-v1", "kwargs": {}},
         observation_space=spaces.describe(model.observation_space),
-        action_space=spaces.describe(model.action_space),  # type: ignore[typeddict-item]
+        action_space=spaces.describe(model.action_space),
         versions={},
         verdict={},
         noise=graph.noise,
