@@ -36,8 +36,10 @@ class _Lazily(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname in _COMPILERS and (shapes := sys.modules.get(_SHAPES)):
-            _load(shapes)
+        if fullname in _COMPILERS and _SHAPES in sys.modules:
+            waiting = vars(sys.modules[_SHAPES]).get("__getattr__")
+            if isinstance(waiting, _Waiting):
+                waiting.load()
         if fullname not in _LATER or (spec := PathFinder.find_spec(fullname, path, target)) is None:
             return None
         if spec.loader is not None:
@@ -55,24 +57,25 @@ class _WhenAsked(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        def load() -> None:
-            del module.__dict__["__getattr__"]
-            self._loader.exec_module(module)
-
-        def ask(name: str) -> Any:
-            if name != "__all__" and name.startswith("__"):
-                raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
-            load()
-            return getattr(module, name)
-
-        ask.load = load  # type: ignore[attr-defined]
-        module.__dict__["__getattr__"] = ask
+        vars(module)["__getattr__"] = _Waiting(module, self._loader)
 
 
-def _load(module: ModuleType) -> None:
-    """Execute a module that may be waiting."""
-    if load := getattr(module.__dict__.get("__getattr__"), "load", None):
-        load()
+class _Waiting:
+    """The `__getattr__` of a module that was not executed yet."""
+
+    def __init__(self, module: ModuleType, loader: Loader) -> None:
+        self._module, self._loader = module, loader
+
+    def __call__(self, name: str) -> Any:
+        if name != "__all__" and name.startswith("__"):
+            raise AttributeError(f"module {self._module.__name__!r} has no attribute {name!r}")
+        self.load()
+        return getattr(self._module, name)
+
+    def load(self) -> None:
+        """Execute the module."""
+        del vars(self._module)["__getattr__"]
+        self._loader.exec_module(self._module)
 
 
 if not any(isinstance(finder, _Lazily) for finder in sys.meta_path):
