@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.process_cost import ONE_THREAD
-from benchmarks.results import FOLDER, ROOT, table, write
+from benchmarks.results import ROOT, table, write
 from benchmarks.trainings import Silent, plan
 
 if TYPE_CHECKING:
     from training_image.trainer.plan import Plan
 
-RESULTS = FOLDER / "kills.json"
 KILLS = 20
 IN_CHECKPOINTS = 8
 """So many of them while a checkpoint is written."""
@@ -98,22 +97,20 @@ class Outcome:
 
 
 def main(kills: int = KILLS) -> str:
-    """The cases that the results do not have yet, so that it can be ended and continued; returns the table of all."""
-    generator = random.Random()  # noqa: S311 - moments to kill at
-    before: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    small: list[dict[str, Any]] = before.get("small", [])
-    large: list[dict[str, Any]] = before.get("processes", [])
+    """All cases; returns the table."""
+    generator = random.Random(0)  # noqa: S311 - moments to kill at
+    small: list[dict[str, Any]] = []
+    large: list[dict[str, Any]] = []
     for title, algorithm, environment, normalised, parallel in _cases():
+        outcome = _small(algorithm, environment, normalised, parallel, kills, generator)
         case = {"algorithm": title, "environment": environment, "normalised": normalised, "parallel": parallel}
-        if not any(case.items() <= known.items() for known in small):
-            small.append(case | vars(_small(algorithm, environment, normalised, parallel, kills, generator)))
-            print(small[-1], flush=True)  # noqa: T201
-            write("kills", "python -m benchmarks kills", {"small": small, "processes": large})
+        small.append(case | vars(outcome))
+        print(small[-1], flush=True)  # noqa: T201
+        write("kills", "python -m benchmarks kills", {"small": small, "processes": large})
     for title, settings in PROCESSES.items():
-        if not any(title == known["case"] for known in large):
-            large.append({"case": title, **vars(_large(settings, kills, generator))})
-            print(large[-1], flush=True)  # noqa: T201
-            write("kills", "python -m benchmarks kills", {"small": small, "processes": large})
+        large.append({"case": title, **vars(_large(settings, kills, generator))})
+        print(large[-1], flush=True)  # noqa: T201
+        write("kills", "python -m benchmarks kills", {"small": small, "processes": large})
     return _table(small, large)
 
 

@@ -180,8 +180,8 @@ class CsvSource:
         return "utf-8" if _is_utf8(io.BytesIO(head), whole=len(head) < SAMPLE) else self._windows()
 
     def _see_to_encoding(self) -> None:
-        """Look for what is no UTF-8 behind the beginning too. That takes a tenth of the time, so it is only done for
-        texts and where something is wrong: in numbers there is nothing that it could tell."""
+        """Look for what is no UTF-8 behind the beginning too. That reads the whole file, so it is only done for texts
+        and where something is wrong: in numbers there is nothing that it could tell."""
         if not self._is_what_it_begins_as():
             self._encoding = self._windows()
             self._path = self._rewritten()

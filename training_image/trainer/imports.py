@@ -40,9 +40,10 @@ class _Lazily(MetaPathFinder):
             waiting = vars(sys.modules[_SHAPES]).get("__getattr__")
             if isinstance(waiting, _Waiting):
                 waiting.load()
-        if fullname not in _LATER or (spec := PathFinder.find_spec(fullname, path, target)) is None:
+        if fullname not in _LATER:
             return None
-        if spec.loader is not None:
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec and spec.loader:
             spec.loader = _WhenAsked(spec.loader)
         return spec
 
@@ -78,8 +79,7 @@ class _Waiting:
         self._loader.exec_module(self._module)
 
 
-if not any(isinstance(finder, _Lazily) for finder in sys.meta_path):
-    sys.meta_path.insert(0, _Lazily())
+sys.meta_path.insert(0, _Lazily())
 
 
 @contextmanager

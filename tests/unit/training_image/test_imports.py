@@ -11,35 +11,31 @@ import json, sys
 from training_image.trainer import imports
 with imports.without_collection():
     from training_image.trainer import training
-before = [name for name in {names} if name in sys.modules]
-{then}
+import torch
 """
 WAITING = ["torch._prims", "torch._decomp", "torch._refs", "torch.export.exported_program", "torch.ao.quantization"]
 
 
 def probe(then: str) -> object:
     """What a fresh process prints that has imported the trainer."""
-    code = PROBE.format(names=WAITING, then=then)
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", PROBE + then], capture_output=True, text=True, check=True)
     return json.loads(ran.stdout.splitlines()[-1])
 
 
 def test_a_training_loads_no_compiler() -> None:
-    assert probe("print(json.dumps(before))") == []
+    assert probe(f"print(json.dumps([name for name in {WAITING} if name in sys.modules]))") == []
 
 
 @pytest.mark.parametrize(
     "then",
     [
         pytest.param(
-            "import torch\n"
             "given = torch.tensor([[2.0, 0.0], [0.0, 1.0]])\n"
             "compiled = torch.compile(lambda x: torch.linalg.svdvals(x).sum(), backend='eager')\n"
             "print(json.dumps(float(compiled(given))))",
             id="compile",
         ),
         pytest.param(
-            "import torch\n"
             "class Sums(torch.nn.Module):\n"
             "    def forward(self, x):\n"
             "        return torch.linalg.svdvals(x).sum()\n"
@@ -48,7 +44,6 @@ def test_a_training_loads_no_compiler() -> None:
             id="export",
         ),
         pytest.param(
-            "import torch\n"
             "scale = torch.ao.quantization.MinMaxObserver()(torch.tensor([1.0, 3.0]))\n"
             "print(json.dumps(float(scale.max())))",
             id="quantisation",
@@ -60,4 +55,4 @@ def test_whoever_asks_for_what_waits_gets_it(then: str) -> None:
 
 
 def test_what_a_waiting_module_lacks_is_an_attribute_error() -> None:
-    assert probe("import torch\nprint(json.dumps(getattr(torch.export, 'nothing', 'lacking')))") == "lacking"
+    assert probe("print(json.dumps(getattr(torch.export, 'nothing', 'lacking')))") == "lacking"
