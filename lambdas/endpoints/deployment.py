@@ -20,6 +20,9 @@ from lambdas.endpoints.lease import Lease
 KEPT = 3
 """Policies of an endpoint whose configuration and model are kept in SageMaker, the one that serves included."""
 
+ABANDONED = "abandoned-"
+"""Before an aborted run's id, who holds the lease while what it has begun is undone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -215,8 +218,7 @@ def restore(request: Request, held: Lease) -> dict[str, Any]:
     for endpoint in (rehearsal, current):
         if endpoint.is_changing:
             return _wait(f"{endpoint.name} is {endpoint.status}")
-    if rehearsal.status != MISSING:
-        request.host.delete(request.rehearsal)
+    request.host.delete(request.rehearsal)  # also when it is gone: what it was made of may not be
     before = held.notes.get("before")
     if before is not None:
         if unsettled := _go_back(request, held, current, before):
@@ -230,11 +232,13 @@ def restore(request: Request, held: Lease) -> dict[str, Any]:
 def abandon(run_id: str) -> None:
     """Undo what a run has begun that was aborted. What must be waited for goes on when SageMaker tells of its end."""
     run = specifications.find(run_id)
-    held = lease.holding(specifications.endpoint_of(run)) if run else None
-    if run is None or held is None or held.holder != run_id:
+    if run is None:
         return
-    if "abandoned" not in held.notes:
-        held.save(abandoned=True)
+    # The step that was under way when the run was aborted may still be: what it would note or begin is not its to do.
+    endpoint, us = specifications.endpoint_of(run), f"{ABANDONED}{run_id}"
+    held = lease.hand_over(endpoint, holder=run_id, to=us) or lease.holding(endpoint)
+    if held is None or held.holder != us:
+        return
     request = Request(
         run=run, endpoint=held.endpoint, image="", model_uri="", policy=Policy(run_id=run_id), reason="aborted"
     )

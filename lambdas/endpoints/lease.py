@@ -64,6 +64,26 @@ def holding(endpoint: str) -> Lease | None:
     return Lease(endpoint, found["holder"], found["notes"]) if found else None
 
 
+def hand_over(endpoint: str, *, holder: str, to: str) -> Lease | None:
+    """Give the lease of a holder who is gone to another, with its notes; None where it is not that holder's.
+
+    A step of the old holder that is under way can neither renew nor write it any more.
+    """
+    values = {":holder": holder, ":to": to, ":until": int(time.time()) + SECONDS}
+    try:
+        answer = _dynamodb.update_item(
+            TableName=os.environ["RUN_TABLE"],
+            Key=_key(endpoint),
+            UpdateExpression="SET holder = :to, held_until = :until",
+            ConditionExpression="holder = :holder",
+            ExpressionAttributeValues=to_item(values),
+            ReturnValues="ALL_NEW",
+        )
+    except _dynamodb.exceptions.ConditionalCheckFailedException:
+        return None
+    return Lease(endpoint, to, from_item(answer["Attributes"])["notes"])
+
+
 def _read(endpoint: str) -> dict[str, Any] | None:
     answer = _dynamodb.get_item(TableName=os.environ["RUN_TABLE"], Key=_key(endpoint), ConsistentRead=True)
     return from_item(answer["Item"]) if "Item" in answer else None

@@ -128,8 +128,8 @@ def endpoint_changed(name: str, config: str, host: Host) -> None:
         if champion and champion.on and current.status == "InService":
             scaling.register(name, specifications.deploy_of(champion.run_id))  # it was switched on
         return
-    if held.notes.get("abandoned"):
-        deployment.abandon(held.holder)
+    if held.holder.startswith(deployment.ABANDONED):
+        deployment.abandon(held.holder.removeprefix(deployment.ABANDONED))
         return
     if held.notes.get("command") == "rollback" and champion and not current.is_changing:
         _settle_rollback(champion, held, current)

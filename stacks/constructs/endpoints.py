@@ -82,7 +82,7 @@ class Endpoints(Construct):
         )
         endpoint, configuration, model = (self._sagemaker(kind) for kind in ("endpoint", "endpoint-config", "model"))
         granted: tuple[tuple[Any, ...], ...] = (
-            (["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"], run_table.table_arn),
+            ([f"dynamodb:{verb}Item" for verb in ("Get", "Put", "Update", "Delete")], run_table.table_arn),
             (
                 ["s3:GetObject"],
                 artifacts_bucket.arn_for_objects(f"runs/*/{SPECIFICATION}"),

@@ -27,15 +27,21 @@ limits: {max_hours: 0.5}
 """Trains for a moment and passes: what follows training is what a test wants to see."""
 
 
-def until(condition: Callable[[], T | None], *, seconds: float, what: str) -> T:
-    """Ask until the answer is true; the poll is short and the bound is for machines under load."""
+def until(
+    condition: Callable[[], T | None], *, seconds: float, what: str, instead: Callable[[], object] | None = None
+) -> T:
+    """Ask until the answer is true; the poll is short and the bound is for machines under load.
+
+    :param instead: what there is instead, for the message when it is not.
+    """
     deadline = time.monotonic() + seconds
     while True:
         answer = condition()
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
+            seen = f"; instead: {instead()}" if instead else ""
+            raise AssertionError(f"not within {seconds:g} s: {what}{seen}")
         time.sleep(0.05)
 
 

@@ -32,12 +32,28 @@ def serves(laptop: Laptop, endpoint: str) -> str:
     return family
 
 
-def nothing_is_left_of(laptop: Laptop, run_id: str) -> bool:
-    """Whether a candidate that failed has left nothing that costs or confuses."""
-    definitions = laptop.client("ecs").list_task_definitions(familyPrefix=run_id)["taskDefinitionArns"]
+def left_of(laptop: Laptop, run_id: str) -> list[str]:
+    """What a candidate that failed has left that costs or confuses: there should be nothing."""
+    definitions: list[str] = laptop.client("ecs").list_task_definitions(familyPrefix=run_id)["taskDefinitionArns"]
     rehearsal = rehearsal_endpoint(run_id)
     rules = laptop.client("elbv2").describe_rules(ListenerArn=listener(laptop))["Rules"]
-    return not (definitions or rehearsal in services(laptop) or rehearsal in str(rules))
+    left = [rule["RuleArn"] for rule in rules if rehearsal in str(rule)]
+    return definitions + left + [name for name in services(laptop) if name == rehearsal]
+
+
+def until_nothing_is_left_of(laptop: Laptop, run_id: str, *, seconds: float) -> None:
+    """Wait for it; when it is not so, say what is left and what the function that clears it away has said."""
+
+    def seen() -> dict[str, Any]:
+        [group] = [
+            found["logGroupName"]
+            for found in laptop.client("logs").describe_log_groups()["logGroups"]
+            if "EndpointsFunction" in found["logGroupName"]
+        ]
+        said = laptop.client("logs").filter_log_events(logGroupName=group)["events"][-40:]
+        return {"left": left_of(laptop, run_id), "said": [event["message"] for event in said]}
+
+    until(lambda: not left_of(laptop, run_id), seconds=seconds, what="it is cleared away", instead=seen)
 
 
 def listener(laptop: Laptop) -> str:
@@ -121,7 +137,7 @@ def test_a_bad_candidate_is_rolled_back_and_no_request_is_lost(
     assert seen.lost == []
     assert set(seen.actions) == {action}
     assert serves(laptop, "afloat") == run_id == laptop.json(champion_key("afloat"))["run_id"]
-    until(lambda: nothing_is_left_of(laptop, candidate), seconds=30, what="it is cleared away")
+    until_nothing_is_left_of(laptop, candidate, seconds=30)
 
 
 def test_a_fault_that_only_callers_see_rings_an_alarm_and_is_rolled_back(
@@ -140,7 +156,7 @@ def test_a_fault_that_only_callers_see_rings_an_alarm_and_is_rolled_back(
     assert len(seen.lost) == lost, "nothing is lost once it is rolled back"
     assert all("tired" in loss for loss in seen.lost)
     assert serves(laptop, "afloat") == run_id
-    assert nothing_is_left_of(laptop, candidate)
+    assert left_of(laptop, candidate) == []
 
 
 def test_an_endpoint_goes_over_back_off_on_and_away(laptop: Laptop) -> None:
@@ -183,7 +199,7 @@ def test_an_endpoint_goes_over_back_off_on_and_away(laptop: Laptop) -> None:
 
     assert command(laptop, "ashore", "delete")["status"] == "Deleted"
     for run_id in (first, second):
-        assert nothing_is_left_of(laptop, run_id)
+        assert left_of(laptop, run_id) == []
         assert laptop.exists(laptop.artifacts_bucket, RunLayout(run_id=run_id).model_archive), "files stay"
 
 
@@ -195,5 +211,5 @@ def test_a_run_that_is_aborted_in_its_rehearsal_leaves_no_service_behind(
         candidate = laptop.drop("afloat", CANDIDATE)
         until(lambda: rehearsal_endpoint(candidate) in services(laptop), seconds=90, what="the rehearsal begins")
         laptop.states.stop_execution(executionArn=laptop.execution_arn(candidate))
-        until(lambda: nothing_is_left_of(laptop, candidate), seconds=60, what="it is cleared away")
+        until_nothing_is_left_of(laptop, candidate, seconds=60)
     assert serves(laptop, "afloat") == run_id

@@ -134,7 +134,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     def holding(endpoint: str) -> Lease | None:
         return HeldLease(endpoint, made.holder, dict(made.notes)) if made.holder else None
 
+    def hand_over(endpoint: str, *, holder: str, to: str) -> Lease | None:
+        if made.holder != holder:
+            return None
+        made.holder = to
+        return holding(endpoint)
+
     monkeypatch.setattr(lease, "holding", holding)
+    monkeypatch.setattr(lease, "hand_over", hand_over)
     monkeypatch.setattr(specifications, "find", read)
     monkeypatch.setattr(scaling, "register", lambda endpoint, deploy: made.scaled.add(endpoint))
     monkeypatch.setattr(scaling, "deregister", lambda endpoint, target: made.scaled.discard(endpoint))

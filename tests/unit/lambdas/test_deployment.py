@@ -213,6 +213,19 @@ def test_a_run_that_is_aborted_in_its_rehearsal_leaves_nothing(world: World) -> 
     assert (set(world.endpoints), world.servable, world.holder) == ({"cartpole"}, {CHAMPION}, "")
 
 
+def test_a_step_that_is_still_under_way_when_its_run_is_aborted_does_no_more(world: World) -> None:
+    world.has_champion()
+    world.step("rehearse")
+    deployment.abandon(RUN)
+    for step in ("rehearse", "deploy", "promote"):
+        assert world.step(step)["status"] in ("wait", "failed")
+    assert world.champion
+    assert (set(world.endpoints), world.champion.run_id) == ({"cartpole", REHEARSAL}, CHAMPION)
+    world.settle(REHEARSAL, status="Failed")
+    operations.endpoint_changed(REHEARSAL, RUN, hosting)
+    assert (set(world.endpoints), world.servable, world.holder) == ({"cartpole"}, {CHAMPION}, "")
+
+
 def test_what_is_told_of_a_rehearsal_that_is_gone_by_now_asks_for_no_run(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
