@@ -73,6 +73,16 @@ class NoiseHyperparameters(Hyperparameters):
     )
 
 
+class FastHyperparameters(Hyperparameters):
+    """A path of our own through an algorithm's arithmetic."""
+
+    fast: bool | None = Field(
+        default=None,
+        description="Train on the fast path where it gives the numbers of the library's own class; "
+        "false always takes that class.",
+    )
+
+
 class A2CHyperparameters(RolloutHyperparameters, NoiseHyperparameters):
     """Advantage Actor-Critic."""
 
@@ -90,14 +100,8 @@ class ClippedHyperparameters(RolloutHyperparameters):
     clip_range: Schedule | None = Field(default=None, description="How far an update may move the policy.")
 
 
-class PPOHyperparameters(ClippedHyperparameters, NoiseHyperparameters):
+class PPOHyperparameters(ClippedHyperparameters, NoiseHyperparameters, FastHyperparameters):
     """Proximal Policy Optimization."""
-
-    fast: bool | None = Field(
-        default=None,
-        description="Train on the fast path where it gives the numbers of Stable-Baselines3's own class; "
-        "false always takes that class.",
-    )
 
 
 class MaskablePPOHyperparameters(ClippedHyperparameters):
@@ -157,7 +161,7 @@ class GreedyHyperparameters(Hyperparameters):
     exploration_final_eps: Fraction | None = Field(default=None, description="Share of random actions from then on.")
 
 
-class DQNHyperparameters(ReplayHyperparameters, GreedyHyperparameters):
+class DQNHyperparameters(ReplayHyperparameters, GreedyHyperparameters, FastHyperparameters):
     """Deep Q-Network."""
 
     target_update_interval: Positive | None = Field(
@@ -166,7 +170,7 @@ class DQNHyperparameters(ReplayHyperparameters, GreedyHyperparameters):
     max_grad_norm: AboveZero | None = Field(default=None, description="Gradients are clipped to this norm.")
 
 
-class QRDQNHyperparameters(ReplayHyperparameters, GreedyHyperparameters):
+class QRDQNHyperparameters(ReplayHyperparameters, GreedyHyperparameters, FastHyperparameters):
     """Quantile-Regression DQN."""
 
     target_update_interval: Positive | None = Field(

@@ -59,11 +59,15 @@ _ABOUT = {
     ),
     "dqn": (
         "Learns the value of every action from remembered steps, and takes the best.",
-        "The buffer holds 100,000 transitions unless told otherwise, not a million.",
+        "For MLP policies on numbers a path in numpy computes the same updates more than twice as fast; it is chosen "
+        "where a test holds it to Stable-Baselines3's own. The buffer holds 100,000 transitions unless told "
+        "otherwise, not a million.",
     ),
     "qrdqn": (
         "DQN that learns how the return of every action is distributed, as quantiles; the best mean is taken.",
-        "The buffer holds 100,000 transitions and there are 50 quantiles unless told otherwise.",
+        "For MLP policies on numbers a path in numpy computes the same updates about twice as fast; it is chosen "
+        "where a test holds it to sb3-contrib's own. The buffer holds 100,000 transitions and there are 50 quantiles "
+        "unless told otherwise.",
     ),
     "sac": (
         "Learns from remembered steps a policy that is as random as it can afford to be. For continuous actions, and "

@@ -36,7 +36,7 @@ class Trainable:
 _ACTOR_CRITIC = "stable_baselines3.common.policies:ActorCriticPolicy"
 
 MODELS = {
-    "ppo": Trainable(model="training_image.trainer.fast:ppo", policy=_ACTOR_CRITIC),
+    "ppo": Trainable(model="training_image.trainer.fast.ppo:ppo", policy=_ACTOR_CRITIC),
     "a2c": Trainable(model="stable_baselines3:A2C", policy=_ACTOR_CRITIC),
     "reinforce": Trainable(model="training_image.trainer.reinforce:Reinforce", policy=_ACTOR_CRITIC),
     "recurrent-ppo": Trainable(
@@ -47,8 +47,10 @@ MODELS = {
         model="sb3_contrib:MaskablePPO",
         policy="sb3_contrib.common.maskable.policies:MaskableActorCriticPolicy",
     ),
-    "dqn": Trainable(model="stable_baselines3:DQN", policy="stable_baselines3.dqn.policies:DQNPolicy"),
-    "qrdqn": Trainable(model="sb3_contrib:QRDQN", policy="sb3_contrib.qrdqn.policies:QRDQNPolicy"),
+    "dqn": Trainable(model="training_image.trainer.fast.dqn:dqn", policy="stable_baselines3.dqn.policies:DQNPolicy"),
+    "qrdqn": Trainable(
+        model="training_image.trainer.fast.qrdqn:qrdqn", policy="sb3_contrib.qrdqn.policies:QRDQNPolicy"
+    ),
     "sac": Trainable(model="stable_baselines3:SAC", policy="stable_baselines3.sac.policies:SACPolicy"),
     "td3": Trainable(model="stable_baselines3:TD3", policy="stable_baselines3.td3.policies:TD3Policy"),
     "tqc": Trainable(model="sb3_contrib:TQC", policy="sb3_contrib.tqc.policies:TQCPolicy"),

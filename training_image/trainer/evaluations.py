@@ -14,7 +14,7 @@ from contract.run import EvaluationSection
 from training_image.trainer import environments
 from training_image.trainer.callbacks import AtUpdates
 from training_image.trainer.evaluation import HELD_OUT_SEEDS, Policy, play
-from training_image.trainer.fast import FastPPO
+from training_image.trainer.fast import FastModel
 from training_image.trainer.fast.frozen import Actor, freeze
 from training_image.trainer.fast.playing import can_play_together, play_together
 from training_image.trainer.graph import graph_of
@@ -122,7 +122,7 @@ class _Waiting:
 
 def policy_of(model: BaseAlgorithm) -> Policy:
     """The policy of a model in training, as it now is, with its best actions."""
-    if isinstance(model, FastPPO):
+    if isinstance(model, FastModel):
         return model
     normaliser = model.get_vec_normalize_env()
     statistics = load(capture_normaliser(normaliser)) if normaliser else None

@@ -7,7 +7,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from training_image.trainer.errors import NotFiniteError
-from training_image.trainer.fast import FastPPO
+from training_image.trainer.fast import FastModel
 from training_image.trainer.stopping import Limits, Signals, Stop
 
 
@@ -52,7 +52,7 @@ def check_finite(model: BaseAlgorithm) -> None:
 
 def _weights_are_finite(model: BaseAlgorithm) -> bool:
     """Whether they are for certain: a norm may overflow where no weight has."""
-    if isinstance(model, FastPPO):
+    if isinstance(model, FastModel):
         return model.is_finite
     weights = list(model.policy.parameters())
     return bool(torch.isfinite(torch.nn.utils.get_total_norm(weights)))

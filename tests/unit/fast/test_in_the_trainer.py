@@ -13,7 +13,7 @@ from contract.run import EnvironmentSection, EvaluationSection
 from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, fingerprint, run, small_plan
 from training_image.trainer import algorithms, environments
 from training_image.trainer.errors import TrainingError
-from training_image.trainer.fast import FastPPO
+from training_image.trainer.fast.ppo import FastPPO
 from training_image.trainer.plan import Plan
 
 FAST = "PPO runs on the fast path"
@@ -52,6 +52,32 @@ def test_everything_else_takes_stable_baselines3s_class_and_the_log_says_why(
     assert recorder.lines[0].startswith(f"PPO runs as Stable-Baselines3's own class: {reason}")
     copies = environments.make(EnvironmentSection(id=environment), 2)
     assert type(algorithms.build("ppo", copies, plan.hyperparameters, 0)) is PPO
+
+
+VALUES = {"net_arch": [8], "buffer_size": 500, "batch_size": 16, "learning_starts": 100}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "environment", "more", "said"),
+    [
+        ("dqn", "CartPole-v0", {}, "DQN runs on the fast path: Stable-Baselines3's arithmetic in numpy"),
+        ("qrdqn", "MountainCar-v0", {}, "QRDQN runs on the fast path: sb3-contrib's arithmetic in numpy"),
+        (
+            "dqn",
+            "CartPole-v0",
+            {"fast": False},
+            "DQN runs as Stable-Baselines3's own class: the fast path is switched off",
+        ),
+        ("qrdqn", "FrozenLake-v1", {}, "QRDQN runs as sb3-contrib's own class: its observations are no floating-point"),
+    ],
+)
+def test_the_log_says_who_learns_values(
+    algorithm: str, environment: str, more: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    recorder = Recorder()
+    plan = small_plan(environment, algorithm=algorithm, timesteps=300, **VALUES | more)
+    assert run(plan, tmp_path, recorder).exit_code == ExitCode.DONE
+    assert recorder.lines[0].startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from training_image.trainer.fast.network import Floats, Network
+from training_image.trainer.fast.adam import Floats
+from training_image.trainer.fast.network import Network
 
 _LOG_2_PI = math.log(2 * math.pi)
 

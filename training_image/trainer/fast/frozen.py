@@ -16,7 +16,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
-from training_image.trainer.fast.network import Floats, linear_layers
+from training_image.trainer.fast.adam import Floats
+from training_image.trainer.fast.network import linear_layers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Actor and critic of an MLP policy as one network in numpy, on memory that torch's parameters and Adam's state share.
+"""Actor and critic of an MLP policy as one network in numpy.
 
 Both have the same hidden widths, so each hidden layer of the two is one matrix product: the first layer sees the same
 observations in both and is one wide layer, the later ones are a batch of two.
@@ -6,14 +6,13 @@ observations in both and is one wide layer, the later ones are a batch of two.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-Floats = npt.NDArray[np.float32]
+from training_image.trainer.fast.adam import FlatAdam, Floats
+
 ACTOR, CRITIC = 0, 1
 
 
@@ -48,11 +47,7 @@ class _Workspace:
 
 
 class Network:
-    """The parameters of a policy, what they say of observations, and how they learn.
-
-    From construction on torch's parameters and Adam's moments are views into this object's memory, so saving, loading
-    and predicting are Stable-Baselines3's own. Whoever replaces the optimiser's state must build a new one.
-    """
+    """The parameters of a policy, what they say of observations, and how they learn (`adam`)."""
 
     def __init__(self, policy: ActorCriticPolicy) -> None:
         """`policy` must be one that `unsupported` has nothing against."""
@@ -71,17 +66,9 @@ class Network:
         self.score_count = len(policy.action_net.bias)  # type: ignore[arg-type]  # a Linear layer, `unsupported` has seen to it
         self._has_log_std = log_std is not None
         self._rectified = isinstance(policy.mlp_extractor.policy_net[1], torch.nn.ReLU)
-        self._group = policy.optimizer.param_groups[0]
-
-        size = sum(member.numel() for member in members)
-        self.flat = np.empty(size, np.float32)
-        self._gradient = np.zeros(size, np.float32)
-        self._moments = np.zeros((2, size), np.float32)
-        self._scratch = np.empty((2, size), np.float32)
-        self._counts = self._share(members, policy.optimizer)
-        self._updates = int(self._counts[0].item())
-        self.weights = self._views(self.flat)
-        self.gradients = self._views(self._gradient)
+        self.adam = FlatAdam(members, policy.optimizer)
+        self.weights = self._views(self.adam.weights)
+        self.gradients = self._views(self.adam.gradient)
         self._workspaces: dict[int, _Workspace] = {}
         self._used: _Workspace
         self._observations: Floats
@@ -144,55 +131,6 @@ class Network:
                 np.matmul(paired.swapaxes(1, 2), space.activations[layer - 1][1], out=gradient.weight)
                 np.matmul(space.ones, paired, out=gradient.bias)
                 np.matmul(paired, weights.hidden[layer].weight, out=space.deltas[layer - 1][1])
-
-    def step(self, max_grad_norm: float) -> None:
-        """Clip the gradient to a norm, and move the weights by one step of Adam."""
-        gradient, (first, second), (scratch, change) = self._gradient, self._moments, self._scratch
-        clip = max_grad_norm / (math.sqrt(float(gradient @ gradient)) + 1e-6)
-        if clip < 1:
-            gradient *= np.float32(clip)
-        (beta1, beta2), rate, epsilon = self._group["betas"], self._group["lr"], self._group["eps"]
-        self._updates += 1
-        np.subtract(gradient, first, out=scratch)
-        scratch *= np.float32(1 - beta1)
-        first += scratch
-        second *= np.float32(beta2)
-        gradient *= gradient
-        gradient *= np.float32(1 - beta2)
-        second += gradient
-        np.sqrt(second, out=scratch)
-        scratch *= np.float32(1 / math.sqrt(1 - beta2**self._updates))
-        scratch += np.float32(epsilon)
-        np.divide(first, scratch, out=change)
-        change *= np.float32(rate / (1 - beta1**self._updates))
-        self.flat -= change
-
-    def count_updates(self) -> None:
-        """Tell torch's optimiser how many updates there were; its moments it shares already."""
-        for count in self._counts:
-            count.fill_(self._updates)
-
-    def _share(self, members: list[torch.Tensor], optimiser: torch.optim.Optimizer) -> list[torch.Tensor]:
-        """Move the parameters and Adam's state into our memory; returns the state's counts of updates."""
-        counts, start = [], 0
-        for member in members:
-            place = slice(start, start + member.numel())
-            start = place.stop
-            state: dict[str, Any] = optimiser.state.get(member, {})
-            self.flat[place] = member.detach().numpy().ravel()
-            member.data = self._tensor(self.flat[place], member)
-            shared = {"step": state.get("step", torch.tensor(0.0))}
-            for name, moment in zip(("exp_avg", "exp_avg_sq"), self._moments, strict=True):
-                if name in state:
-                    moment[place] = state[name].numpy().ravel()
-                shared[name] = self._tensor(moment[place], member)
-            optimiser.state[member] = shared
-            counts.append(shared["step"])
-        return counts
-
-    @staticmethod
-    def _tensor(part: Floats, like: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(part.reshape(like.shape))
 
     def _views(self, vector: Floats) -> _Views:
         """Cut a vector as `__init__` put the members together."""

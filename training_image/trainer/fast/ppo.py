@@ -8,7 +8,6 @@ import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -17,9 +16,9 @@ from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 
 from training_image.trainer.fast.actions import Actions, actions_of
-from training_image.trainer.fast.network import Floats, Network, linear_layers
-from training_image.trainer.observations import Batch
-from training_image.trainer.optimiser import EagerAdam
+from training_image.trainer.fast.adam import FlatAdam, Floats, unsupported_optimiser
+from training_image.trainer.fast.model import FastModel, flat
+from training_image.trainer.fast.network import Network, linear_layers
 
 
 def ppo(*, fast: bool = True, **arguments: Any) -> PPO:
@@ -50,19 +49,10 @@ def unsupported(model: PPO) -> str | None:
         return f"it is on the device {model.device}"
     if type(model.rollout_buffer) is not RolloutBuffer:
         return f"its rollout buffer is a {type(model.rollout_buffer).__name__}"
-    return _unsupported_network(policy) or _unsupported_optimiser(policy.optimizer)
+    return _unsupported_network(policy) or unsupported_optimiser(policy.optimizer)
 
 
-def describe(model: BaseAlgorithm) -> str | None:
-    """For the log: which class trains a PPO model, and why; None for other algorithms."""
-    if isinstance(model, FastPPO):
-        return "PPO runs on the fast path: Stable-Baselines3's arithmetic in numpy"
-    if type(model) is not PPO:
-        return None
-    return f"PPO runs as Stable-Baselines3's own class: {unsupported(model) or 'the fast path is switched off'}"
-
-
-class FastPPO(PPO):
+class FastPPO(FastModel, PPO):
     """PPO of a model that `unsupported` has nothing against.
 
     Weights, Adam's state, buffers, callbacks, saving and loading are those of Stable-Baselines3. Updates from the same
@@ -73,9 +63,8 @@ class FastPPO(PPO):
     _network: Network | None = None
     _actions: Actions
 
-    def set_parameters(self, *args: Any, **kwargs: Any) -> None:
-        super().set_parameters(*args, **kwargs)
-        self._network = None  # the optimiser has new tensors now, which share nothing with ours
+    def _forget_memory(self) -> None:
+        self._network = None
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_network", "_actions"]
@@ -87,16 +76,11 @@ class FastPPO(PPO):
             self._actions = actions_of(self.action_space, self._network)
         return self._network
 
-    @property
-    def is_finite(self) -> bool:
-        """Whether every weight is a finite number."""
-        return bool(np.isfinite(self._bound().flat).all())
+    def _adam(self) -> FlatAdam:
+        return self._bound().adam
 
-    def act(self, observations: Batch) -> npt.NDArray[Any]:
-        """Deterministic actions for observations as the environment gives them, normalised here if training is."""
-        if normaliser := self.get_vec_normalize_env():
-            observations = normaliser.normalize_obs(observations)
-        scores = self._bound().scores(_flat(observations))
+    def _best(self, observations: Floats) -> npt.NDArray[Any]:
+        scores = self._bound().scores(observations)
         return self._actions.best(scores)
 
     def collect_rollouts(
@@ -115,7 +99,7 @@ class FastPPO(PPO):
         for step in range(n_rollout_steps):
             rollout_buffer.observations[step] = self._last_obs
             rollout_buffer.episode_starts[step] = self._last_episode_starts
-            scores[:, step] = network.scores(_flat(rollout_buffer.observations[step]))
+            scores[:, step] = network.scores(flat(rollout_buffer.observations[step]))
             taken, drawn = self._actions.draw(scores[:, step], noise[step])
             actions.append(drawn)
             new_obs, rewards, dones, infos = env.step(taken)
@@ -130,7 +114,7 @@ class FastPPO(PPO):
             self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
         self._complete(rollout_buffer, scores, actions, cut)
         assert dones is not None
-        last_values = torch.from_numpy(network.values(_flat(self._last_obs)))
+        last_values = torch.from_numpy(network.values(flat(self._last_obs)))
         rollout_buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -144,10 +128,10 @@ class FastPPO(PPO):
         log_probs = self._actions.log_probs(scores.reshape(len(scores), -1), taken.reshape(-1, *taken.shape[2:]))
         buffer.log_probs[:] = log_probs.reshape(shape)
         observations = buffer.observations.reshape(shape[0] * shape[1], -1)
-        buffer.values[:] = network.values(_flat(observations)).reshape(shape)
+        buffer.values[:] = network.values(flat(observations)).reshape(shape)
         if cut:  # of what would have followed where only a time limit ended the episode, the value is known
             steps, copies, last = zip(*cut, strict=True)
-            buffer.rewards[steps, copies] += self.gamma * network.values(_flat(np.stack(last)))
+            buffer.rewards[steps, copies] += self.gamma * network.values(flat(np.stack(last)))
         buffer.pos, buffer.full = shape[0], True
 
     def train(self) -> None:
@@ -156,7 +140,7 @@ class FastPPO(PPO):
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         buffer = self.rollout_buffer
-        observations = _flat(RolloutBuffer.swap_and_flatten(buffer.observations))
+        observations = flat(RolloutBuffer.swap_and_flatten(buffer.observations))
         actions = self._actions.kept(RolloutBuffer.swap_and_flatten(buffer.actions))
         numbers = np.stack(
             [buffer.swap_and_flatten(a)[:, 0] for a in (buffer.log_probs, buffer.advantages, buffer.returns)]
@@ -173,7 +157,7 @@ class FastPPO(PPO):
                     self._learn(network, sample, part, losses)
                 losses.end_epoch()
                 self._n_updates += 1
-            network.count_updates()
+            network.adam.count_updates()
             self._record(losses)
 
     def _learn(self, network: Network, sample: tuple[Any, ...], part: slice, losses: "_Losses") -> None:
@@ -195,7 +179,7 @@ class FastPPO(PPO):
         d_values = error * np.float32(2 * self.vf_coef / count)
         network.backward(self._actions.gradient(d_log_probs, -self.ent_coef / count), d_values)
         losses.add(part, surrogate, error, ratio, log_ratio, self._actions.entropy())
-        network.step(self.max_grad_norm)
+        network.adam.step(self.max_grad_norm)
 
     def _record(self, losses: "_Losses") -> None:
         """The names and meanings of `PPO.train`."""
@@ -258,12 +242,6 @@ def _cut(info: dict[str, Any]) -> npt.NDArray[Any] | None:
     return info.get("terminal_observation") if info.get("TimeLimit.truncated", False) else None
 
 
-def _flat(observations: Any) -> Floats:
-    """Observations `[batch, *shape]` as `[batch, numbers]` in single precision."""
-    array = np.asarray(observations, np.float32)
-    return array.reshape(len(array), -1)
-
-
 def _unsupported_network(policy: ActorCriticPolicy) -> str | None:
     actor, critic = policy.mlp_extractor.policy_net, policy.mlp_extractor.value_net
     widths = [[(layer.in_features, layer.out_features) for layer in linear_layers(net)] for net in (actor, critic)]
@@ -274,13 +252,4 @@ def _unsupported_network(policy: ActorCriticPolicy) -> str | None:
         return "its activation is neither tanh nor ReLU"
     if type(policy.action_net) is not torch.nn.Linear or policy.action_net.bias is None:
         return f"its action layer is a {type(policy.action_net).__name__}"
-    return None
-
-
-def _unsupported_optimiser(optimiser: torch.optim.Optimizer) -> str | None:
-    if type(optimiser) not in (torch.optim.Adam, EagerAdam) or len(optimiser.param_groups) != 1:
-        return "its optimiser is not one Adam"
-    group = optimiser.param_groups[0]
-    if changed := [name for name in ("weight_decay", "amsgrad", "maximize") if group[name]]:
-        return f"its optimiser has {', '.join(changed)}"
     return None
