@@ -15,31 +15,28 @@ class Mlp:
     def __init__(self, layers: Layers, *, rectified: bool) -> None:
         """:param rectified: whether the activation is ReLU; otherwise it is tanh."""
         self._layers, self._rectified = layers, rectified
-        self._memory: dict[int, tuple[list[Floats], list[Floats]]] = {}
+        self._activations: dict[int, list[Floats]] = {}
+        self._deltas: dict[int, list[Floats]] = {}
         self._inputs: Floats
 
-    def forward(self, observations: Floats) -> Floats:
-        """Outputs `[batch, outputs]` for `[batch, inputs]`; they are overwritten by the next call for as many.
+    def outputs(self, observations: Floats) -> Floats:
+        """Outputs `[batch, outputs]` for `[batch, inputs]`."""
+        return self._through(observations, [np.empty((len(observations), width), np.float32) for width in self._widths])
 
-        Keeps what `backward` needs until then.
-        """
-        self._inputs, (computed, _) = observations, self._workspace(len(observations))
-        inputs = observations
-        for (weight, bias), outputs in zip(self._layers, computed, strict=True):
-            np.matmul(inputs, weight.T, out=outputs)
-            outputs += bias
-            if outputs is not computed[-1]:
-                if self._rectified:
-                    np.maximum(outputs, 0, out=outputs)
-                else:
-                    np.tanh(outputs, out=outputs)
-            inputs = outputs
-        return inputs
+    def forward(self, observations: Floats) -> Floats:
+        """The same, in memory that the next call for as many overwrites. Keeps what `backward` needs until then."""
+        batch = len(observations)
+        if batch not in self._activations:
+            self._activations[batch] = [np.empty((batch, width), np.float32) for width in self._widths]
+        self._inputs = observations
+        return self._through(observations, self._activations[batch])
 
     def backward(self, d_outputs: Floats, gradients: Layers) -> None:
         """Write the loss's gradient by every weight, given that by what `forward` returned last."""
-        computed, deltas = self._workspace(len(d_outputs))
-        delta = d_outputs
+        batch = len(d_outputs)
+        if batch not in self._deltas:
+            self._deltas[batch] = [np.empty((batch, width), np.float32) for width in self._widths[:-1]]
+        computed, deltas, delta = self._activations[batch], self._deltas[batch], d_outputs
         for number in range(len(self._layers) - 1, -1, -1):
             inputs = computed[number - 1] if number else self._inputs
             d_weight, d_bias = gradients[number]
@@ -53,15 +50,22 @@ class Mlp:
                 else:
                     delta -= delta * inputs * inputs
 
-    def _workspace(self, batch: int) -> tuple[list[Floats], list[Floats]]:
-        """Memory for a batch: the activations of each layer, and the gradients by them of each hidden one."""
-        if batch not in self._memory:
-            widths = [len(bias) for _, bias in self._layers]
-            self._memory[batch] = (
-                [np.empty((batch, width), np.float32) for width in widths],
-                [np.empty((batch, width), np.float32) for width in widths[:-1]],
-            )
-        return self._memory[batch]
+    @property
+    def _widths(self) -> list[int]:
+        return [len(bias) for _, bias in self._layers]
+
+    def _through(self, inputs: Floats, computed: list[Floats]) -> Floats:
+        """Compute every layer into memory that there is for it."""
+        for (weight, bias), outputs in zip(self._layers, computed, strict=True):
+            np.matmul(inputs, weight.T, out=outputs)
+            outputs += bias
+            if outputs is not computed[-1]:
+                if self._rectified:
+                    np.maximum(outputs, 0, out=outputs)
+                else:
+                    np.tanh(outputs, out=outputs)
+            inputs = outputs
+        return inputs
 
 
 def shared_layers(net: torch.nn.Module) -> Layers:

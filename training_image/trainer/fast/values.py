@@ -15,7 +15,7 @@ from training_image.trainer.fast.adam import FlatAdam, Floats, unsupported_optim
 from training_image.trainer.fast.mlp import Layers, Mlp, cut, shared_layers, unsupported_mlp
 from training_image.trainer.fast.model import FastModel, flat
 
-_AT_ONCE = 8192
+_AT_ONCE = 2048
 """Transitions whose targets are computed together: the target network rests while the other one learns."""
 
 
@@ -104,14 +104,14 @@ class FastValues(FastModel, OffPolicyAlgorithm):
     ) -> tuple[npt.NDArray[Any], Any]:
         """Actions for observations as the network takes them; random ones at the rate of exploration."""
         assert self.observation_space.shape is not None
-        if not isinstance(observation, np.ndarray) or observation.shape[1:] != self.observation_space.shape:
+        if not isinstance(observation, np.ndarray) or observation.ndim != len(self.observation_space.shape) + 1:
             return super().predict(observation, state, episode_start, deterministic)
         if not deterministic and np.random.rand() < self.exploration_rate:
             return np.array([self.action_space.sample() for _ in observation]), state
         return self._best(flat(observation)), state
 
     def _best(self, observations: Floats) -> npt.NDArray[Any]:
-        return np.asarray(self._values(self._bound().online.forward(observations)).argmax(axis=1))
+        return np.asarray(self._values(self._bound().online.outputs(observations)).argmax(axis=1))
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Update the weights from transitions of the replay buffer, as the library's class does."""
