@@ -34,7 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "normalised": {"environment": "Acrobot-v1", "normalize": True},
     "no hidden layer, gradients clipped hard": {"environment": "CartPole-v1", "net_arch": [], "max_grad_norm": 0.1},
-    "wide, large batches": {"environment": "MountainCar-v0", "net_arch": [256, 256], "batch_size": 500},
+    "wide, large batches": {"environment": "MountainCar-v0", "net_arch": [256, 256], "batch_size": 200},
 }
 both = pytest.mark.parametrize("kind", KINDS)
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -85,7 +85,7 @@ def built(
 
 def learnt(kind: Any, case: dict[str, Any]) -> Any:
     """A model in the middle of its training, with a target network that is behind."""
-    return built(kind, **case).learn(900)
+    return built(kind, **case).learn(480)
 
 
 def twin(model: Any, kind: Any, case: dict[str, Any]) -> Any:
@@ -108,7 +108,7 @@ def updated(model: Any, updates: int = UPDATES) -> int:
 
 @both
 @every_case
-def test_updates_move_parameters_and_adam_moments_alike(kind: str, case: dict[str, Any]) -> None:
+def test_updates_move_parameters_and_adam_moments_alike_and_measure_the_same(kind: str, case: dict[str, Any]) -> None:
     fast, own = KINDS[kind]
     model = learnt(fast, case)
     assert unsupported(model) is None
@@ -124,20 +124,9 @@ def test_updates_move_parameters_and_adam_moments_alike(kind: str, case: dict[st
         assert float(moments[index]["step"]) == float(expected["step"]) > UPDATES
         for moment in ("exp_avg", "exp_avg_sq"):
             torch.testing.assert_close(moments[index][moment], expected[moment], rtol=1e-4, atol=1e-5)
-
-
-@both
-@every_case
-def test_the_same_is_measured_of_an_update(kind: str, case: dict[str, Any]) -> None:
-    fast, own = KINDS[kind]
-    model = learnt(fast, case)
-    other = twin(model, own, case)
-    for trained in (model, other):
-        updated(trained, 8)
-    ours, theirs = model.logger.name_to_value, other.logger.name_to_value
-    assert set(theirs) <= set(ours)
-    assert ours["train/loss"] == pytest.approx(theirs["train/loss"], rel=1e-4)
-    assert ours["train/n_updates"] == theirs["train/n_updates"] + model._n_updates - other._n_updates
+    measured, expected = model.logger.name_to_value, other.logger.name_to_value
+    assert measured["train/loss"] == pytest.approx(expected["train/loss"], rel=1e-4)
+    assert measured["train/n_updates"] == model._n_updates == other._n_updates + 70
 
 
 @both
