@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.results import table, write
 from benchmarks.trainings import plan, train
 
-ROUNDS = 5
+ROUNDS = 3
 CASES = {
     "DQN, CartPole-v1": ("dqn", "CartPole-v1", 4_000),
     "DQN, MountainCar-v0": ("dqn", "MountainCar-v0", 4_000),
