@@ -63,7 +63,9 @@ ALGORITHMS = {
     ),
     "ppo": Algorithm(name="ppo", environments=DISCRETE + CONTINUOUS, hyperparameters=CLIPPED | {"fast": False}),
     "a2c": Algorithm(name="a2c", environments=DISCRETE + CONTINUOUS, hyperparameters=ROLLOUT),
-    "dqn": Algorithm(name="dqn", environments=DISCRETE, hyperparameters=REPLAY),
+    "dqn, fast path": Algorithm(name="dqn", environments=DISCRETE, hyperparameters=REPLAY),
+    "dqn": Algorithm(name="dqn", environments=DISCRETE, hyperparameters=REPLAY | {"fast": False}),
+    "qrdqn, fast path": Algorithm(name="qrdqn", environments=DISCRETE, hyperparameters=REPLAY),
     "sac": Algorithm(name="sac", environments=CONTINUOUS, hyperparameters=REPLAY, segment_steps=100),
     "td3": Algorithm(name="td3", environments=CONTINUOUS, hyperparameters=REPLAY, segment_steps=100),
     "q-learning": Algorithm(
@@ -126,6 +128,8 @@ def _table(small: list[dict[str, Any]], large: list[dict[str, Any]]) -> str:
     rows = []
     for title in ALGORITHMS:
         of = [one for one in small if one["algorithm"] == title]
+        if not of:
+            continue
         where = dict.fromkeys(one["environment"] for one in of)
         rows.append([title, ", ".join(where), str(len(of)), *_counts(of)])
     rows += [[one["case"], "as whole processes", "1", *_counts([one])] for one in large]

@@ -59,14 +59,14 @@ _ABOUT = {
     ),
     "dqn": (
         "Learns the value of every action from remembered steps, and takes the best.",
-        "For MLP policies on numbers a path in numpy computes the same updates more than twice as fast; it is chosen "
-        "where a test holds it to Stable-Baselines3's own. The buffer holds 100,000 transitions unless told "
+        "For MLP policies on numbers a path in numpy computes the same updates two to three times as fast; it is "
+        "chosen where a test holds it to Stable-Baselines3's own. The buffer holds 100,000 transitions unless told "
         "otherwise, not a million.",
     ),
     "qrdqn": (
         "DQN that learns how the return of every action is distributed, as quantiles; the best mean is taken.",
-        "For MLP policies on numbers a path in numpy computes the same updates about twice as fast; it is chosen "
-        "where a test holds it to sb3-contrib's own. The buffer holds 100,000 transitions and there are 50 quantiles "
+        "For MLP policies on numbers a path in numpy computes the same updates two to three times as fast; it is "
+        "chosen where a test holds it to sb3-contrib's own. The buffer holds 100,000 transitions and there are 50 quantiles "
         "unless told otherwise.",
     ),
     "sac": (
