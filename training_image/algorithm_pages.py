@@ -66,8 +66,8 @@ _ABOUT = {
     "qrdqn": (
         "DQN that learns how the return of every action is distributed, as quantiles; the best mean is taken.",
         "For MLP policies on numbers a path in numpy computes the same updates two to three times as fast; it is "
-        "chosen where a test holds it to sb3-contrib's own. The buffer holds 100,000 transitions and there are 50 quantiles "
-        "unless told otherwise.",
+        "chosen where a test holds it to sb3-contrib's own. The buffer holds 100,000 transitions and there are 50 "
+        "quantiles unless told otherwise.",
     ),
     "sac": (
         "Learns from remembered steps a policy that is as random as it can afford to be. For continuous actions, and "
