@@ -66,13 +66,13 @@ def _alone(seed: int, algorithm: str, environment: str, steps: int) -> None:
     from sb3_contrib import QRDQN
     from stable_baselines3 import DQN
 
+    from training_image.trainer.algorithms import schedule
+
     hyperparameters = plan(seed, algorithm=algorithm, environment=environment, timesteps=steps).hyperparameters
     given: dict[str, Any] = hyperparameters.model_dump(exclude={"n_envs", "normalize", "fast", "activation"})
     network = {name: given.pop(name) for name in ("net_arch", "n_quantiles") if name in given}
-    rate = str(given.pop("learning_rate"))
-    first = float(rate.removeprefix("lin_"))
-    schedule = (lambda left: first * left) if rate.startswith("lin_") else first
+    rate = schedule(given.pop("learning_rate"))
     torch.set_num_threads(1)
     kind: Any = {"dqn": DQN, "qrdqn": QRDQN}[algorithm]
-    model = kind("MlpPolicy", environment, seed=seed, learning_rate=schedule, policy_kwargs=network, **given)
+    model = kind("MlpPolicy", environment, seed=seed, learning_rate=rate, policy_kwargs=network, **given)
     model.learn(steps)

@@ -67,7 +67,7 @@ def build(algorithm: str, environment: VecEnv, hyperparameters: Hyperparameters,
     torch.set_num_threads(1)  # see `threads`; here again, for a process that loaded torch before it
     trainable = MODELS[algorithm]
     arguments = {
-        name: _schedule(value) if name in _SCHEDULED else _set(value)
+        name: schedule(value) if name in _SCHEDULED else _set(value)
         for name, value in hyperparameters
         if name not in _POLICY_ARGUMENTS and name not in _OURS
     }
@@ -154,7 +154,7 @@ def _load(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _schedule(given: float | str | None) -> float | Schedule:
+def schedule(given: float | str | None) -> float | Schedule:
     """`lin_x` as a schedule that reaches 0 with the last planned step and stays there: the last rollout overshoots,
     and a learning rate below 0 would unlearn."""
     if isinstance(given, str):

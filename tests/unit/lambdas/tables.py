@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
+import pytest
 from ministack.services import dynamodb
 
 from contract.record import NEWEST_FIRST
@@ -42,6 +43,15 @@ class Pages:
     def paginate(self, **request: Any) -> Iterator[Any]:
         """The pages."""
         yield self._call(**request)
+
+
+def run_table_of(module: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> InProcess:
+    """A new run table of one test, which a function's module then works with."""
+    name = f"runs-{abs(hash(request.node.nodeid))}"
+    monkeypatch.setenv("RUN_TABLE", name)
+    client = in_process_table(name)
+    monkeypatch.setattr(module, "_dynamodb", client)
+    return client
 
 
 def in_process_table(name: str) -> InProcess:

@@ -14,7 +14,7 @@ from contract.record import KIND, new_record
 from lambdas.control import commands, jobs, runs, table
 from lambdas.control.handler import handler
 from lambdas.items import from_item, to_item
-from tests.unit.lambdas.tables import InProcess, in_process_table
+from tests.unit.lambdas.tables import InProcess, run_table_of
 
 Stub = Callable[[Any], Stubber]
 RUN = "cartpole-0123456789ab"
@@ -22,18 +22,14 @@ RUN = "cartpole-0123456789ab"
 
 @pytest.fixture(autouse=True)
 def runs_table(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> InProcess:
-    name = f"runs-{abs(hash(request.node.name))}"
     for variable, value in {
-        "RUN_TABLE": name,
         "INPUT_BUCKET": "in",
         "ARTIFACTS_BUCKET": "a",
         "JOB_LOG_GROUP": "g",
         "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:pipeline",
     }.items():
         monkeypatch.setenv(variable, value)
-    client = in_process_table(name)
-    monkeypatch.setattr(table, "_dynamodb", client)
-    return client
+    return run_table_of(table, request, monkeypatch)
 
 
 @pytest.fixture

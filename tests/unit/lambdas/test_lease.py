@@ -6,18 +6,14 @@ from typing import Any
 import pytest
 
 from lambdas.endpoints import lease
-from tests.unit.lambdas.tables import InProcess, in_process_table
+from tests.unit.lambdas.tables import InProcess, run_table_of
 
 RUN, OTHER = "cartpole-111111111111", "cartpole-222222222222"
 
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> InProcess:
-    name = f"leases-{abs(hash(request.node.name))}"
-    monkeypatch.setenv("RUN_TABLE", name)
-    client = in_process_table(name)
-    monkeypatch.setattr(lease, "_dynamodb", client)
-    return client
+    return run_table_of(lease, request, monkeypatch)
 
 
 def test_one_holds_it_and_finds_its_notes_again() -> None:

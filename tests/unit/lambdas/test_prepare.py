@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from contract.record import read_record
 from contract.run import MAX_RUN_FILE_BYTES, ResolvedRun
 from lambdas.items import from_item, to_item
 from lambdas.prepare import handler as prepare
-from tests.unit.lambdas.tables import in_process_table
+from tests.unit.lambdas.tables import run_table_of
 
 Stub = Callable[[Any], Stubber]
 EVENT = {
@@ -130,10 +131,8 @@ def test_the_answer_for_the_largest_run_stays_far_below_the_payload_limit(stub: 
 @pytest.fixture
 def record_of_run(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
     """The run's record in a table of its own, after giving it these attributes if there are any."""
-    name = f"prepared-{abs(hash(request.node.name))}"
-    client = in_process_table(name)
-    monkeypatch.setenv("RUN_TABLE", name)
-    monkeypatch.setattr(prepare, "_dynamodb", client)
+    client = run_table_of(prepare, request, monkeypatch)
+    name = os.environ["RUN_TABLE"]
 
     def record(**attributes: Any) -> dict[str, Any]:
         if attributes:

@@ -15,7 +15,7 @@ from contract.orphans import Kind, Sweep
 from contract.record import KIND
 from lambdas.items import to_item
 from lambdas.sweeper import ending, handler, looking
-from tests.unit.lambdas.tables import InProcess, in_process_table
+from tests.unit.lambdas.tables import InProcess, run_table_of
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(hours=5)
@@ -166,11 +166,7 @@ class Client:
 
 @pytest.fixture
 def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> InProcess:
-    name = f"sweeper-{abs(hash(request.node.name))}"
-    monkeypatch.setenv("RUN_TABLE", name)
-    client = in_process_table(name)
-    monkeypatch.setattr(looking, "_dynamodb", client)
-    return client
+    return run_table_of(looking, request, monkeypatch)
 
 
 @pytest.fixture

@@ -51,8 +51,8 @@ def test_a_value_the_algorithm_does_not_take_is_refused() -> None:
 
 @pytest.mark.parametrize(("progress", "expected"), [(1.0, 7e-3), (0.5, 3.5e-3), (0.0, 0.0), (-0.01, 0.0)])
 def test_a_falling_schedule_never_goes_below_zero(progress: float, expected: float) -> None:
-    from training_image.trainer.algorithms import _schedule
+    from training_image.trainer.algorithms import schedule
 
-    schedule = _schedule("lin_7e-3")
-    assert callable(schedule)
-    assert schedule(progress) == pytest.approx(expected)
+    falling = schedule("lin_7e-3")
+    assert callable(falling)
+    assert falling(progress) == pytest.approx(expected)

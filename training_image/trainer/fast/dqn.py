@@ -7,16 +7,13 @@ import numpy.typing as npt
 from stable_baselines3 import DQN
 
 from training_image.trainer.fast.adam import Floats
+from training_image.trainer.fast.model import chosen
 from training_image.trainer.fast.values import FastValues, unsupported
 
 
 def dqn(*, fast: bool = True, **arguments: Any) -> DQN:
     """A model with these arguments of `DQN`: if `fast`, then on the fast path where that gives the same numbers."""
-    if fast:
-        model = FastDQN(**arguments)
-        if unsupported(model) is None:
-            return model
-    return DQN(**arguments)
+    return chosen(FastDQN, DQN, unsupported, fast=fast, arguments=arguments)
 
 
 class FastDQN(FastValues, DQN):

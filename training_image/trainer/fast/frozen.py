@@ -17,7 +17,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from training_image.trainer.fast.adam import Floats
-from training_image.trainer.fast.network import linear_layers
+from training_image.trainer.fast.mlp import linear_layers
 
 
 @dataclass(frozen=True, kw_only=True)

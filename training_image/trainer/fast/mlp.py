@@ -15,6 +15,7 @@ class Mlp:
     def __init__(self, layers: Layers, *, rectified: bool) -> None:
         """:param rectified: whether the activation is ReLU; otherwise it is tanh."""
         self._layers, self._rectified = layers, rectified
+        self._widths = [len(bias) for _, bias in layers]
         self._activations: dict[int, list[Floats]] = {}
         self._deltas: dict[int, list[Floats]] = {}
         self._inputs: Floats
@@ -50,10 +51,6 @@ class Mlp:
                 else:
                     delta -= delta * inputs * inputs
 
-    @property
-    def _widths(self) -> list[int]:
-        return [len(bias) for _, bias in self._layers]
-
     def _through(self, inputs: Floats, computed: list[Floats]) -> Floats:
         """Compute every layer into memory that there is for it."""
         for (weight, bias), outputs in zip(self._layers, computed, strict=True):
@@ -68,13 +65,14 @@ class Mlp:
         return inputs
 
 
+def linear_layers(net: torch.nn.Module) -> list[torch.nn.Linear]:
+    """The linear layers of a sequence in which every other one is an activation."""
+    return [layer for layer in net.children() if isinstance(layer, torch.nn.Linear)]
+
+
 def shared_layers(net: torch.nn.Module) -> Layers:
     """The layers of a network, on the memory that torch's parameters have now."""
-    return [
-        (layer.weight.detach().numpy(), layer.bias.detach().numpy())
-        for layer in net.children()
-        if isinstance(layer, torch.nn.Linear)
-    ]
+    return [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in linear_layers(net)]
 
 
 def cut(vector: Floats, layers: Layers) -> Layers:

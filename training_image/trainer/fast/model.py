@@ -1,13 +1,17 @@
 """What the rest of the trainer may ask of any model on the fast path."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from training_image.trainer.fast.adam import FlatAdam, Floats
 from training_image.trainer.observations import Batch
+
+M = TypeVar("M", bound=BaseAlgorithm)
 
 
 class FastModel(BaseAlgorithm):
@@ -39,6 +43,26 @@ class FastModel(BaseAlgorithm):
     def _best(self, observations: Floats) -> npt.NDArray[Any]:
         """The best actions for observations `[batch, numbers]` as the network takes them."""
         raise NotImplementedError
+
+
+def chosen(
+    quick: type[M], own: type[M], unsupported: Callable[[M], str | None], *, fast: bool, arguments: dict[str, Any]
+) -> M:
+    """A model of the class on the fast path, if `fast` and where `unsupported` has nothing against it; else of the
+    library's own class."""
+    if fast:
+        model = quick(**arguments)
+        if unsupported(model) is None:
+            return model
+    return own(**arguments)
+
+
+def unsupported_observations(model: BaseAlgorithm) -> str | None:
+    """Why a model's observations are none that networks in numpy take."""
+    observed = model.observation_space
+    if not isinstance(observed, spaces.Box) or observed.dtype not in (np.float32, np.float64):
+        return f"its observations are no floating-point numbers but {observed}"
+    return None
 
 
 def flat(observations: Any) -> Floats:

@@ -12,6 +12,7 @@ import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from training_image.trainer.fast.adam import FlatAdam, Floats
+from training_image.trainer.fast.mlp import linear_layers
 
 ACTOR, CRITIC = 0, 1
 
@@ -172,11 +173,6 @@ class Network:
             return np.greater(activations, 0, out=out, casting="unsafe")
         np.multiply(activations, activations, out=out)
         return np.subtract(np.float32(1), out, out=out)
-
-
-def linear_layers(net: torch.nn.Module) -> list[torch.nn.Linear]:
-    """The linear layers of a sequence in which every other one is an activation."""
-    return [layer for layer in net.children() if isinstance(layer, torch.nn.Linear)]
 
 
 def _paired(batch: int, width: int, layer: int) -> tuple[Floats, Floats]:

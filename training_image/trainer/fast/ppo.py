@@ -17,26 +17,23 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from training_image.trainer.fast.actions import Actions, actions_of
 from training_image.trainer.fast.adam import FlatAdam, Floats, unsupported_optimiser
-from training_image.trainer.fast.model import FastModel, flat
-from training_image.trainer.fast.network import Network, linear_layers
+from training_image.trainer.fast.mlp import linear_layers
+from training_image.trainer.fast.model import FastModel, chosen, flat, unsupported_observations
+from training_image.trainer.fast.network import Network
 
 
 def ppo(*, fast: bool = True, **arguments: Any) -> PPO:
     """A model with these arguments of `PPO`: if `fast`, then on the fast path where that gives the same numbers."""
-    if fast:
-        model = FastPPO(**arguments)
-        if unsupported(model) is None:
-            return model
-    return PPO(**arguments)
+    return chosen(FastPPO, PPO, unsupported, fast=fast, arguments=arguments)
 
 
 def unsupported(model: PPO) -> str | None:
     """Why a model must be trained by Stable-Baselines3's own class; None if the fast path gives the same numbers."""
-    policy, observed, acts = model.policy, model.observation_space, model.action_space
+    policy, acts = model.policy, model.action_space
     if type(policy) is not ActorCriticPolicy:
         return f"its policy is a {type(policy).__name__}"
-    if not isinstance(observed, spaces.Box) or observed.dtype not in (np.float32, np.float64):
-        return f"its observations are no floating-point numbers but {observed}"
+    if why := unsupported_observations(model):
+        return why
     if type(policy.features_extractor) is not FlattenExtractor or not policy.share_features_extractor:
         return "its network has a features extractor"
     if not (isinstance(acts, spaces.Box) or (isinstance(acts, spaces.Discrete) and acts.start == 0)):

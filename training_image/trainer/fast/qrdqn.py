@@ -7,16 +7,13 @@ import numpy.typing as npt
 from sb3_contrib import QRDQN
 
 from training_image.trainer.fast.adam import Floats
+from training_image.trainer.fast.model import chosen
 from training_image.trainer.fast.values import FastValues, unsupported
 
 
 def qrdqn(*, fast: bool = True, **arguments: Any) -> QRDQN:
     """A model with these arguments of `QRDQN`: if `fast`, then on the fast path where that gives the same numbers."""
-    if fast:
-        model = FastQRDQN(**arguments)
-        if unsupported(model) is None:
-            return model
-    return QRDQN(**arguments)
+    return chosen(FastQRDQN, QRDQN, unsupported, fast=fast, arguments=arguments)
 
 
 class FastQRDQN(FastValues, QRDQN):

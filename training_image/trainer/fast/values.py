@@ -13,7 +13,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from training_image.trainer.fast.adam import FlatAdam, Floats, unsupported_optimiser
 from training_image.trainer.fast.mlp import Layers, Mlp, cut, shared_layers, unsupported_mlp
-from training_image.trainer.fast.model import FastModel, flat
+from training_image.trainer.fast.model import FastModel, flat, unsupported_observations
 
 _AT_ONCE = 2048
 """Transitions whose targets are computed together: the target network rests while the other one learns."""
@@ -50,11 +50,11 @@ def networks_of(policy: Any) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
 def unsupported(model: OffPolicyAlgorithm) -> str | None:
     """Why a model must be trained by the library's own class; None if the fast path gives the same numbers."""
     policy: Any = model.policy
-    observed, acts, buffer = model.observation_space, model.action_space, model.replay_buffer
+    acts, buffer = model.action_space, model.replay_buffer
     if type(policy).__name__ not in ("DQNPolicy", "QRDQNPolicy"):
         return f"its policy is a {type(policy).__name__}"
-    if not isinstance(observed, spaces.Box) or observed.dtype not in (np.float32, np.float64):
-        return f"its observations are no floating-point numbers but {observed}"
+    if why := unsupported_observations(model):
+        return why
     if policy.features_extractor_class is not FlattenExtractor:
         return "its network has a features extractor"
     if not isinstance(acts, spaces.Discrete) or acts.start != 0:
