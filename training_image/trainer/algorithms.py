@@ -53,7 +53,7 @@ MODELS = {
     ),
     "sac": Trainable(model="stable_baselines3:SAC", policy="stable_baselines3.sac.policies:SACPolicy"),
     "td3": Trainable(model="stable_baselines3:TD3", policy="stable_baselines3.td3.policies:TD3Policy"),
-    "tqc": Trainable(model="sb3_contrib:TQC", policy="sb3_contrib.tqc.policies:TQCPolicy"),
+    "tqc": Trainable(model="training_image.trainer.fast.tqc:FastTQC", policy="sb3_contrib.tqc.policies:TQCPolicy"),
     "q-learning": Trainable(
         model="training_image.trainer.q_learning:QLearning", policy="training_image.trainer.q_learning:QTable"
     ),

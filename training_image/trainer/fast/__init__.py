@@ -9,6 +9,8 @@ mlp       a plain network
 values    what DQN and QR-DQN have in common: transitions, targets, updates
 dqn       the DQN class
 qrdqn     the QR-DQN class
+quantiles the loss of QR-DQN and TQC
+tqc       the TQC class; its networks stay with torch
 frozen    actors as they were, several side by side
 playing   the same episodes for each of them
 

@@ -8,6 +8,7 @@ from sb3_contrib import QRDQN
 
 from training_image.trainer.fast.adam import Floats
 from training_image.trainer.fast.model import chosen
+from training_image.trainer.fast.quantiles import huber
 from training_image.trainer.fast.values import FastValues, unsupported
 
 
@@ -28,19 +29,10 @@ class FastQRDQN(FastValues, QRDQN):
         return np.asarray(rewards[:, None] + goes_on[:, None] * np.float32(self.gamma) * quantiles)
 
     def _loss(self, outputs: Floats, actions: npt.NDArray[np.int64], targets: Floats) -> tuple[float, Floats]:
-        """The quantile Huber loss of Dabney et al. (2018), equation 10: every quantile of the action that was taken
-        against every one of its target; summed over the first, its mean over the others and the batch."""
-        rows, count = np.arange(len(outputs)), self.n_quantiles
-        current = self._quantiles(outputs)[rows, :, actions]
-        error = targets[:, None, :] - current[:, :, None]
-        slope = np.clip(error, -1, 1)
-        middles = (np.arange(count, dtype=np.float32) + np.float32(0.5)) / np.float32(count)
-        weight = np.abs(middles[None, :, None] - (error < 0))
-        error -= np.float32(0.5) * slope
-        slope *= weight
-        loss = float(np.vdot(slope, error)) / (len(outputs) * count)
+        rows = np.arange(len(outputs))
+        loss, d_current = huber(self._quantiles(outputs)[rows, :, actions], targets)
         d_outputs = np.zeros_like(outputs)
-        self._quantiles(d_outputs)[rows, :, actions] = slope.sum(axis=2) * np.float32(-1 / (len(outputs) * count))
+        self._quantiles(d_outputs)[rows, :, actions] = d_current
         return loss, d_outputs
 
     def _quantiles(self, outputs: Floats) -> Floats:
