@@ -37,7 +37,8 @@ def _measure(algorithm: str, environment: str) -> tuple[list[float], list[float]
     model.learn(MEMORIES, log_interval=None)
     measured: tuple[list[float], list[float]] = ([], [])
     for number in range(-1, ROUNDS):
-        for kind, costs in zip((type(model), {"tqc": TQC, "qrdqn": QRDQN}[algorithm]), measured, strict=True):
+        kinds: tuple[Any, Any] = type(model), {"tqc": TQC, "qrdqn": QRDQN}[algorithm]
+        for kind, costs in zip(kinds, measured, strict=True):
             begun = time.process_time()
             kind.train(model, UPDATES, model.batch_size)
             if number >= 0:  # the round before is for what is imported by a first update

@@ -151,7 +151,7 @@ def _write(name: str, goal: Goal, found: dict[str, Any]) -> None:
 
 
 def _seconds(one: dict[str, Any]) -> float:
-    return statistics.median(run["cpu_seconds"] for run in one["runs"])
+    return float(statistics.median(run["cpu_seconds"] for run in one["runs"]))
 
 
 def _table(found: dict[str, Any], goal: Goal) -> str:
