@@ -35,9 +35,9 @@ def _measure(algorithm: str, environment: str) -> tuple[list[float], list[float]
     model: Any = built(plan(0, environment=environment, algorithm=algorithm))
     model.learning_starts = MEMORIES + 1
     model.learn(MEMORIES, log_interval=None)
+    kinds: tuple[Any, Any] = type(model), {"tqc": TQC, "qrdqn": QRDQN}[algorithm]
     measured: tuple[list[float], list[float]] = ([], [])
     for number in range(-1, ROUNDS):
-        kinds: tuple[Any, Any] = type(model), {"tqc": TQC, "qrdqn": QRDQN}[algorithm]
         for kind, costs in zip(kinds, measured, strict=True):
             begun = time.process_time()
             kind.train(model, UPDATES, model.batch_size)

@@ -110,14 +110,14 @@ def main(arguments: list[str] | None = None) -> int:
     goal, run = GOALS[options.goal], {"final": ends_well, "solve": solves}[options.goal]
     if options.select:
         held = [one for one in found["tried"] if len(one["runs"]) == len(goal.search) and one["runs"][-1]["good"]]
-        for one in sorted(held, key=_seconds)[: options.select]:
+        for one in sorted(held, key=lambda one: _seconds(one["runs"]))[: options.select]:
             if all(one["number"] != known["number"] for known in found["selected"]):
                 runs = [run(one["settings"], seed, SELECTION_EPISODES) for seed in goal.selection]
                 found["selected"].append({**one, "runs": runs})
                 _write(options.goal, goal, found)
     else:
         ends = time.monotonic() + 60 * options.minutes
-        now = {"runs": [run(_now(options.goal), seed, SEARCH_EPISODES) for seed in goal.search]}
+        now = _seconds([run(_now(options.goal), seed, SEARCH_EPISODES) for seed in goal.search])
         number = max((one["number"] for one in found["tried"]), default=-1)
         while time.monotonic() < ends:
             number += 1
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
             runs = []
             for seed in goal.search:
                 runs.append(run(settings, seed, SEARCH_EPISODES))
-                slow = len(runs) >= FEWEST_TIMED and _seconds({"runs": runs}) > _seconds(now)
+                slow = len(runs) >= FEWEST_TIMED and _seconds(runs) > now
                 if slow or not runs[-1]["good"]:
                     break
             found["tried"].append({"number": number, "settings": settings, "runs": runs})
@@ -150,17 +150,22 @@ def _write(name: str, goal: Goal, found: dict[str, Any]) -> None:
     write(f"search-{name}", f"python -m benchmarks.search {name}", {"seeds": seeds, **counts, **found})
 
 
-def _seconds(one: dict[str, Any]) -> float:
-    return float(statistics.median(run["cpu_seconds"] for run in one["runs"]))
+def _seconds(runs: list[dict[str, Any]]) -> float:
+    return float(statistics.median(run["cpu_seconds"] for run in runs))
 
 
 def _table(found: dict[str, Any], goal: Goal) -> str:
     rows = []
-    for one in sorted(found["selected"] or found["tried"], key=_seconds):
+    for one in sorted(found["selected"] or found["tried"], key=lambda one: _seconds(one["runs"])):
         good = sum(run["good"] for run in one["runs"])
         if good >= len(goal.search):
             rows.append(
-                [str(one["number"]), f"{good} of {len(one['runs'])}", f"{_seconds(one):.2f}", str(one["settings"])]
+                [
+                    str(one["number"]),
+                    f"{good} of {len(one['runs'])}",
+                    f"{_seconds(one['runs']):.2f}",
+                    str(one["settings"]),
+                ]
             )
     return table(["number", "good", "CPU s, median", "settings"], rows)
 

@@ -17,7 +17,6 @@ from benchmarks.trainings import Seeds, built, plan
 
 if TYPE_CHECKING:
     from training_image.trainer.fast.frozen import Actor
-    from training_image.trainer.plan import Plan
 
 SEEDS = Seeds(
     search="12000-12019, by which 272 configurations were tried, each given up once it failed or was slower; 8 held",
@@ -99,25 +98,16 @@ def _balances(actor: "Actor", seed: int) -> bool:
 
 def solve(seed: int, fast: bool, settings: dict[str, Any], episode_seed: int) -> dict[str, Any]:
     """Train until two sets of episodes are good, anew where that takes too long; what it took in all."""
-    solved: dict[str, Any] = {"seed": seed, "solved": False, "attempts": 0, "steps": 0}
-    solved |= {"wall_seconds": 0.0, "cpu_seconds": 0.0}
-    while not solved["solved"] and solved["attempts"] < ATTEMPTS:
-        of = plan(seed + 10**6 * solved["attempts"], fast=fast, timesteps=TIMESTEPS, **settings)
-        _attempt(of, episode_seed, solved)
-    return solved
-
-
-def _attempt(of: "Plan", episode_seed: int, solved: dict[str, Any]) -> None:
-    """Train until two sets of episodes are good, or given up; adds to what it took."""
     from stable_baselines3.common.callbacks import BaseCallback
 
     from training_image.trainer.fast.frozen import freeze
 
     class Look(BaseCallback):
-        """Ends training once the policy is good enough. It is not looked at while many of its episodes end."""
+        """Ends training once the policy is good enough, or given up. It is not looked at while many of its episodes
+        end."""
 
-        looked_at = 0
-        promises = over = False
+        looked_at = steps = 0
+        promises = solved = over = False
 
         def _on_step(self) -> bool:
             return not self.over
@@ -127,17 +117,22 @@ def _attempt(of: "Plan", episode_seed: int, solved: dict[str, Any]) -> None:
             self.promises = PROMISING * np.count_nonzero(begun) <= begun.size
 
         def _on_rollout_start(self) -> None:
-            if self.promises and self.model.num_timesteps - self.looked_at >= LOOK_STEPS:
-                self.looked_at = self.model.num_timesteps
+            self.steps = self.model.num_timesteps
+            if self.promises and self.steps - self.looked_at >= LOOK_STEPS:
+                self.looked_at = self.steps
                 actor = freeze(self.model)
                 assert actor is not None, "PPO's policy of CartPole-v1 is such an MLP"
-                solved["solved"] = _balances(actor, episode_seed)
-            self.over = solved["solved"] or self.model.num_timesteps >= GIVEN_UP
-            if self.over:  # what follows is Stable-Baselines3's next step, which is not needed
-                solved["steps"] += self.model.num_timesteps
-                solved["wall_seconds"] = round(solved["wall_seconds"] + time.perf_counter() - wall, 4)
-                solved["cpu_seconds"] = round(solved["cpu_seconds"] + time.process_time() - cpu, 4)
+                self.solved = _balances(actor, episode_seed)
+            self.over = self.solved or self.steps >= GIVEN_UP
 
-    wall, cpu = time.perf_counter(), time.process_time()
-    built(of).learn(of.specification.timesteps, callback=Look(), log_interval=None)  # type: ignore[arg-type]
-    solved["attempts"] += 1
+    wall = cpu = 0.0
+    steps = attempts = 0
+    solved = False
+    while not solved and attempts < ATTEMPTS:
+        look, of = Look(), plan(seed + 10**6 * attempts, fast=fast, timesteps=TIMESTEPS, **settings)
+        wall, cpu = wall - time.perf_counter(), cpu - time.process_time()
+        built(of).learn(of.specification.timesteps, callback=look, log_interval=None)  # type: ignore[arg-type]
+        wall, cpu = wall + time.perf_counter(), cpu + time.process_time()
+        solved, steps, attempts = look.solved, steps + look.steps, attempts + 1
+    seconds = {"wall_seconds": round(wall, 4), "cpu_seconds": round(cpu, 4)}
+    return {"seed": seed, "solved": solved, "attempts": attempts, "steps": steps, **seconds}
