@@ -65,9 +65,9 @@ def fill(_: str) -> dict[str, Any]:
 
 def store(folder: str) -> dict[str, Any]:
     """A checkpoint at every segment."""
-    from training_image.trainer.checkpoints import Checkpoints
-    from training_image.trainer.replay import Replay
-    from training_image.trainer.state import capture
+    from training_image.trainer.recovery.checkpoints import Checkpoints
+    from training_image.trainer.recovery.replay import Replay
+    from training_image.trainer.recovery.state import capture
     from training_image.trainer.storage import LocalStorage
 
     checkpoints = Checkpoints(LocalStorage(Path(folder)), keep=3)
@@ -85,9 +85,9 @@ def store(folder: str) -> dict[str, Any]:
 
 def resume(folder: str) -> dict[str, Any]:
     """Find the newest checkpoint and put it back."""
-    from training_image.trainer.checkpoints import Checkpoints
-    from training_image.trainer.replay import Replay
-    from training_image.trainer.state import restore
+    from training_image.trainer.recovery.checkpoints import Checkpoints
+    from training_image.trainer.recovery.replay import Replay
+    from training_image.trainer.recovery.state import restore
     from training_image.trainer.storage import LocalStorage
 
     model = _model()
@@ -106,7 +106,7 @@ def resume(folder: str) -> dict[str, Any]:
 
 def damage(folder: str) -> dict[str, Any]:
     """Damage the newest checkpoint in every way, each time from what it was."""
-    from training_image.trainer.checkpoints import Checkpoints
+    from training_image.trainer.recovery.checkpoints import Checkpoints
     from training_image.trainer.storage import LocalStorage
 
     root = Path(folder)

@@ -45,8 +45,8 @@ def main(rounds: int = ROUNDS) -> str:
 def _one(seed: int, *, fast: bool, each: int) -> dict[str, float]:
     from contract.metrics import SECONDS_VARIABLE, STAGE_VARIABLE
     from training_image.trainer import training
-    from training_image.trainer.reporting import EventReporter
-    from training_image.trainer.stopping import Signals
+    from training_image.trainer.monitoring.reporting import EventReporter
+    from training_image.trainer.recovery.stopping import Signals
     from training_image.trainer.storage import LocalStorage
 
     os.environ |= {STAGE_VARIABLE: "benchmark", SECONDS_VARIABLE: str(each)}
@@ -66,7 +66,7 @@ def _one(seed: int, *, fast: bool, each: int) -> dict[str, float]:
 @contextlib.contextmanager
 def _noted() -> Iterator[list[float]]:
     """Notes the seconds of each call that tells."""
-    from training_image.trainer.metrics import Metrics
+    from training_image.trainer.monitoring.metrics import Metrics
 
     seconds: list[float] = []
 

@@ -66,7 +66,7 @@ def _alone(seed: int, algorithm: str, environment: str, steps: int) -> None:
     from sb3_contrib import QRDQN
     from stable_baselines3 import DQN
 
-    from training_image.trainer.algorithms import schedule
+    from training_image.trainer.learning.algorithms import schedule
 
     hyperparameters = plan(seed, algorithm=algorithm, environment=environment, timesteps=steps).hyperparameters
     given: dict[str, Any] = hyperparameters.model_dump(exclude={"n_envs", "normalize", "fast", "activation"})

@@ -215,8 +215,9 @@ def _forked(of: "Plan", folder: Path, deadly: "_Deadly | None" = None) -> int:
 def _train(of: "Plan", folder: Path) -> None:
     from stable_baselines3.common.vec_env import SubprocVecEnv
 
-    from training_image.trainer import training, workers
-    from training_image.trainer.stopping import Signals
+    from training_image.trainer import training
+    from training_image.trainer.envs import workers
+    from training_image.trainer.recovery.stopping import Signals
     from training_image.trainer.storage import LocalStorage
 
     # A server of its own for each attempt would import everything again.

@@ -23,8 +23,8 @@ KINDS = {"fast path": (True, COUNT), "Stable-Baselines3's class": (False, 20)}
 
 def main() -> str:
     """Train the seeds with both classes; returns the table."""
-    from training_image.trainer.evaluation import play
-    from training_image.trainer.evaluations import policy_of
+    from training_image.trainer.monitoring.evaluations import policy_of
+    from training_image.trainer.policies.evaluation import play
 
     returns: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for seed in range(FIRST, FIRST + COUNT):

@@ -77,8 +77,8 @@ def cost(of: dict[str, Any]) -> float:
 def ends_well(of: dict[str, Any], seed: int, episodes: int) -> dict[str, Any]:
     """Train and play two sets of episodes."""
     from contract.run import EnvironmentSection
-    from training_image.trainer.evaluation import play
-    from training_image.trainer.evaluations import policy_of
+    from training_image.trainer.monitoring.evaluations import policy_of
+    from training_image.trainer.policies.evaluation import play
 
     began = time.process_time()
     policy = policy_of(trained(plan(seed, **of)))

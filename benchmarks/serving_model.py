@@ -8,9 +8,10 @@ import torch
 from stable_baselines3 import PPO
 
 from contract.policy import GOLDEN_DOCUMENT, POLICY_DOCUMENT, POLICY_GRAPH, Policy
-from training_image.trainer import input_statistics, spaces
-from training_image.trainer.export import to_onnx
-from training_image.trainer.graph import PolicyGraph
+from training_image.trainer.envs import spaces
+from training_image.trainer.policies import input_statistics
+from training_image.trainer.policies.export import to_onnx
+from training_image.trainer.policies.graph import PolicyGraph
 
 OBSERVATION_SIZE = 4
 STABLE_BASELINES3 = "policy.zip"

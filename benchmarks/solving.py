@@ -79,8 +79,8 @@ def main(count: int = COUNT) -> str:
 def _balances(actor: "Actor", seed: int) -> bool:
     """Whether each of two sets of 100 episodes returns `ENOUGH` in the mean; all are played side by side, and given up
     once those of a set cannot any more, for each step returns 1."""
+    from training_image.trainer.envs.native import same_beginnings
     from training_image.trainer.fast.frozen import Actors
-    from training_image.trainer.native import same_beginnings
 
     environment = same_beginnings("CartPole-v1", {}, SETS * EPISODES, times=1)
     side, observations = Actors([actor]), environment.reset(seed)

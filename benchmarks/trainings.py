@@ -70,7 +70,7 @@ def plan(
 def train(of: "Plan") -> None:
     """The whole training, with everything that it writes."""
     from training_image.trainer import training
-    from training_image.trainer.stopping import Signals
+    from training_image.trainer.recovery.stopping import Signals
     from training_image.trainer.storage import LocalStorage
 
     with tempfile.TemporaryDirectory() as folder:
@@ -79,8 +79,8 @@ def train(of: "Plan") -> None:
 
 def trained(of: "Plan") -> "BaseAlgorithm":
     """The model at the end of a training, which checkpoints, metrics and the model folder leave as it is."""
-    from training_image.trainer import environments
-    from training_image.trainer.segments import Segments, segment_steps
+    from training_image.trainer.envs import environments
+    from training_image.trainer.recovery.segments import Segments, segment_steps
 
     model = built(of)
     steps = segment_steps(
@@ -98,7 +98,8 @@ def built(of: "Plan") -> "BaseAlgorithm":
     from stable_baselines3.common.logger import Logger
     from torch.distributions import Distribution
 
-    from training_image.trainer import algorithms, environments
+    from training_image.trainer.envs import environments
+    from training_image.trainer.learning import algorithms
 
     Distribution.set_default_validate_args(False)
     h = of.hyperparameters

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from benchmarks.results import table, write
 from contract.run import EnvironmentSection
-from training_image.trainer import evaluation, judging
-from training_image.trainer.validation import judging_seeds
+from training_image.trainer.policies import evaluation
+from training_image.trainer.verdict import judging
+from training_image.trainer.verdict.validation import judging_seeds
 
 CONFIDENCE = 0.95
 EPISODES = 100

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from embedded_aws import keeping
-from embedded_aws.containers import Engine, remove_all
+from embedded_aws.processes.containers import Engine, remove_all
 from embedded_aws.settings import MARKER_VARIABLE, Settings
 from embedded_aws.warden import Warden, sweep
 

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote
 
-from embedded_aws import hooks, permissions, resources
+from embedded_aws import hooks
+from embedded_aws.access import permissions, resources
 from embedded_aws.settings import arn
 
 _MODULE = "services.apigateway_v1"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from embedded_aws import permissions
+from embedded_aws.access import permissions
 from embedded_aws.settings import ACCESS_KEY, REGION
 
 if TYPE_CHECKING:

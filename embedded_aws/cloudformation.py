@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from embedded_aws import hooks
-from embedded_aws.batch import Batch, BatchError
 from embedded_aws.casing import lower_first
 from embedded_aws.clients import s3
-from embedded_aws.sagemaker import SageMaker, SageMakerError
+from embedded_aws.compute.batch import Batch, BatchError
+from embedded_aws.hosting.sagemaker import SageMaker, SageMakerError
 from embedded_aws.settings import Settings
 
 _Properties = dict[str, Any]

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from embedded_aws import hooks, permissions
+from embedded_aws import hooks
+from embedded_aws.access import permissions
 from embedded_aws.clients import sqs
 from embedded_aws.settings import Settings
 

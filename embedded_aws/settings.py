@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from embedded_aws.containers import Engine
+    from embedded_aws.processes.containers import Engine
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"

@@ -15,7 +15,7 @@ import time
 
 import psutil
 
-from embedded_aws.containers import remove_all
+from embedded_aws.processes.containers import remove_all
 from embedded_aws.settings import MARKER_VARIABLE
 
 _SEEN_NONE_TIMES = 3

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from contract.algorithms import ALGORITHMS, Algorithm
-from training_image.learning_table import FOLDER, TABLE, read, table
-from training_image.trainer import hyperparameters
+from training_image.learning_table import CASES, FOLDER, TABLE, read, table
+from training_image.trainer.learning import hyperparameters
 
 _LOOKS: Any = {"svg.hashsalt": "rlpipe", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
 """The same results give the same bytes, and text stays text."""
@@ -166,14 +166,14 @@ def _page(algorithm: Algorithm, results: list[dict[str, Any]]) -> Iterator[str]:
 
 def _learning(name: str, environment: str, results: list[dict[str, Any]]) -> Iterator[str]:
     returns = [result["mean_return"] for result in results]
-    zoo = results[0]["zoo"]
+    case = next(case for case in CASES if case.has(results[0]))
     seeds = f"{len(results)} seeds" if len(results) > 1 else "1 seed"
     yield f"### {environment}\n"
     yield (
-        f"{results[0]['timesteps']:,} steps, {seeds}: median {statistics.median(returns):.1f} of the mean returns over "
+        f"{case.timesteps:,} steps, {seeds}: median {statistics.median(returns):.1f} of the mean returns over "
         f"100 held-out episodes ({min(returns):.1f} to {max(returns):.1f}), "
         f"{statistics.median(result['cpu_seconds'] for result in results):.0f} CPU seconds a seed."
-        + ("" if zoo is None else f" rl-baselines3-zoo's agent: {zoo:.1f}.")
+        + ("" if case.zoo is None else f" rl-baselines3-zoo's agent: {case.zoo_has}.")
     )
     yield f"\n![mean return over steps]({_picture(name, environment)})\n"
 

@@ -13,10 +13,10 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
 
 from contract.catalogue import Catalogue, Environment, Variant
-from training_image.trainer.environment_check import problem_of
-from training_image.trainer.environments import says_valid_actions
+from training_image.trainer.envs.environment_check import problem_of
+from training_image.trainer.envs.environments import says_valid_actions
+from training_image.trainer.envs.spaces import summarise
 from training_image.trainer.errors import UsageError
-from training_image.trainer.spaces import summarise
 
 # The most an episode can return, from each environment's page on gymnasium.farama.org.
 MAX_RETURNS = {

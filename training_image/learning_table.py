@@ -1,7 +1,7 @@
 """What each algorithm learns, held against rl-baselines3-zoo's benchmark: `python -m training_image.learning_table`.
 
-Each case is trained with the tuned hyperparameters that ship, for as many steps as the zoo trained, and its policy then
-plays 100 held-out episodes. Results go into a JSON file, one entry a case and seed, so a run can be stopped and
+Each case is trained with the tuned hyperparameters that ship, for no more steps than the zoo trained, and its policy
+then plays 100 held-out episodes. Results go into a JSON file, one entry a case and seed, so a run can be stopped and
 continued; `learning.md` beside it is made from all that it holds.
 """
 
@@ -12,15 +12,15 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from contract.run import EnvironmentSection
 from training_image.trainer import threads  # noqa: F401 - before numpy and torch
+from training_image.trainer.monitoring.reporting import LineReporter
 from training_image.trainer.plan import plan_by_hand
-from training_image.trainer.reporting import LineReporter
-from training_image.trainer.stopping import Signals
+from training_image.trainer.recovery.stopping import Signals
 from training_image.trainer.storage import LocalStorage
 
 FOLDER = Path(__file__).parents[1] / "docs" / "algorithms"
@@ -32,21 +32,36 @@ CURVE_POINTS = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One row. `zoo` is the mean return in the zoo's benchmark.md after as many steps; None where it has none."""
+    """One row. `zoo` is the mean return in the zoo's benchmark.md, None where it has none; it is after as many steps,
+    or after `zoo_timesteps`."""
 
     algorithm: str
     environment: str
     timesteps: int
     zoo: float | None
+    zoo_timesteps: int | None = None
 
     @property
     def name(self) -> str:
         """As `--only` takes it."""
         return f"{self.algorithm}:{self.environment}"
 
+    @property
+    def zoo_has(self) -> str:
+        """The zoo's value, in words."""
+        if self.zoo is None:
+            return "-"
+        return f"{self.zoo:.1f}" + (f" after {self.zoo_timesteps:,}" if self.zoo_timesteps else "")
 
-def _case(algorithm: str, environment: str, timesteps: int, zoo: float | None = None) -> Case:
-    return Case(algorithm=algorithm, environment=environment, timesteps=timesteps, zoo=zoo)
+    def has(self, result: dict[str, Any]) -> bool:
+        """Whether a result is of this case."""
+        return all(result[name] == getattr(self, name) for name in ("algorithm", "environment", "timesteps"))
+
+
+def _case(
+    algorithm: str, environment: str, timesteps: int, zoo: float | None = None, zoo_timesteps: int | None = None
+) -> Case:
+    return Case(algorithm=algorithm, environment=environment, timesteps=timesteps, zoo=zoo, zoo_timesteps=zoo_timesteps)
 
 
 # Cheap ones first. The zoo's LunarLander was v2, which Gymnasium has replaced by v3.
@@ -67,6 +82,7 @@ CASES = (
     _case("tqc", "Pendulum-v1", 20_000),
     _case("recurrent-ppo", "CartPole-v1", 100_000),
     _case("dqn", "MountainCar-v0", 120_000, -100.849),
+    _case("td3", "MountainCarContinuous-v0", 50_000, 93.483, zoo_timesteps=300_000),
     _case("sac", "MountainCarContinuous-v0", 50_000, 94.679),
     _case("a2c", "CartPole-v1", 500_000, 500.0),
     _case("ppo", "Acrobot-v1", 1_000_000, -73.506),
@@ -78,7 +94,6 @@ CASES = (
     _case("tqc", "MountainCarContinuous-v0", 50_000, 63.641),
     _case("a2c", "MountainCar-v0", 1_000_000, -111.263),
     _case("a2c", "Pendulum-v1", 1_000_000, -162.965),
-    _case("td3", "MountainCarContinuous-v0", 300_000, 93.483),
     _case("ppo", "FrozenLake-v1", 200_000),
     _case("ppo", "Taxi-v4", 500_000),
     _case("ppo", "LunarLander-v3", 1_000_000, 242.119),
@@ -103,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
         for case in cases:
             if time.monotonic() >= ends:
                 break
-            if not any(known["seed"] == seed and _is_of(known, case) for known in results):
+            if not any(known["seed"] == seed and case.has(known) for known in results):
                 results.append(measure(case, seed))
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -120,8 +135,8 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 def measure(case: Case, seed: int) -> dict[str, Any]:
     """Train a case with one seed and let the policy play."""
-    from training_image.trainer import model
-    from training_image.trainer.evaluation import HELD_OUT_SEEDS, play
+    from training_image.trainer.policies import model
+    from training_image.trainer.policies.evaluation import HELD_OUT_SEEDS, play
     from training_image.trainer.training import train
 
     document = {
@@ -142,7 +157,9 @@ def measure(case: Case, seed: int) -> dict[str, Any]:
     finally:
         shutil.rmtree(folder)
     return {
-        **asdict(case),
+        "algorithm": case.algorithm,
+        "environment": case.environment,
+        "timesteps": case.timesteps,
         "seed": seed,
         "mean_return": round(float(played.returns.mean()), 3),
         "std_return": round(float(played.returns.std()), 3),
@@ -155,37 +172,29 @@ def table(results: list[dict[str, Any]]) -> str:
     """The results as Markdown, and after them what was not run."""
     rows, missing = [], []
     for case in CASES:
-        of = [result for result in results if _is_of(result, case)]
+        of = [result for result in results if case.has(result)]
         if not of:
             missing.append(f"{case.name} ({case.timesteps:,} steps)")
             continue
         returns = sorted(result["mean_return"] for result in of)
         median = statistics.median(returns)
-        zoo = "-" if case.zoo is None else f"{case.zoo:.1f}"
         gap = "-" if case.zoo is None else f"{median - case.zoo:+.1f}"
         seconds = statistics.median(result["cpu_seconds"] for result in of)
         rows.append(
             f"| {case.algorithm} | {case.environment} | {case.timesteps:,} | {len(of)} | {median:.1f} | "
-            f"{returns[0]:.1f} to {returns[-1]:.1f} | {zoo} | {gap} | {seconds:.0f} |"
+            f"{returns[0]:.1f} to {returns[-1]:.1f} | {case.zoo_has} | {gap} | {seconds:.0f} |"
         )
     head = (
         "# What each algorithm learns\n\n"
         f"Mean return over {EPISODES} held-out episodes of each seed's final policy: median and range over the seeds. "
-        "The zoo's value is the mean return of its one trained agent after as many steps (rl-baselines3-zoo, "
-        "benchmark.md; its LunarLander is v2). Written by `python -m training_image.learning_table`.\n\n"
+        "The zoo's value is the mean return of its one trained agent (rl-baselines3-zoo, benchmark.md; its LunarLander "
+        "is v2), after as many steps where no other number stands beside it. Written by "
+        "`python -m training_image.learning_table`.\n\n"
         "| algorithm | environment | steps | seeds | median | range | zoo | difference | CPU s |\n"
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
     )
     tail = "".join(f"- {name}\n" for name in missing)
     return head + "\n".join(rows) + "\n" + (f"\nNot run yet:\n\n{tail}" if missing else "")
-
-
-def _is_of(result: dict[str, Any], case: Case) -> bool:
-    return (result["algorithm"], result["environment"], result["timesteps"]) == (
-        case.algorithm,
-        case.environment,
-        case.timesteps,
-    )
 
 
 def _thinned(points: list[list[float]]) -> list[list[float]]:

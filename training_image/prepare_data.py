@@ -32,8 +32,8 @@ from training_image.dataset.errors import RejectedError
 from training_image.dataset.inputs import described, fetch
 from training_image.trainer.command import guarded, leave
 from training_image.trainer.errors import UsageError
+from training_image.trainer.monitoring.reporting import EventReporter, LineReporter, Reporter
 from training_image.trainer.plan import read_run
-from training_image.trainer.reporting import EventReporter, LineReporter, Reporter
 from training_image.trainer.storage import Storage, open_storage
 
 FOLDER = Path(DATASET).parent.name

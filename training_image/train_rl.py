@@ -25,14 +25,14 @@ from contract.outcomes import ExitCode
 from contract.policy import POLICY_GRAPH
 from training_image.trainer import (
     imports,
-    tables,
     threads,  # noqa: F401 - before numpy and torch
 )
 from training_image.trainer.command import by_hand, guarded, leave
+from training_image.trainer.envs import tables
 from training_image.trainer.errors import UsageError
+from training_image.trainer.monitoring.reporting import EventReporter, Reporter
 from training_image.trainer.plan import Plan, plan_by_hand, plan_of_run, read_run
-from training_image.trainer.reporting import EventReporter, Reporter
-from training_image.trainer.stopping import Signals
+from training_image.trainer.recovery.stopping import Signals
 from training_image.trainer.storage import LocalStorage, Storage, open_storage
 
 if TYPE_CHECKING:
@@ -263,8 +263,8 @@ def _default_output(options: argparse.Namespace) -> str:
 
 def _export(model: Storage) -> None:
     """Put policy.onnx beside the trained policy."""
-    from training_image.trainer.export import to_onnx
-    from training_image.trainer.model import read
+    from training_image.trainer.policies.export import to_onnx
+    from training_image.trainer.policies.model import read
 
     trained = read(model)
     model.write(POLICY_GRAPH, to_onnx(trained.graph, trained.observation_space))

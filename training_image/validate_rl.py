@@ -22,19 +22,19 @@ from contract.policy import POLICY_GRAPH
 from contract.run import EnvironmentSection
 from training_image.trainer import (
     imports,
-    tables,
     threads,  # noqa: F401 - before numpy and torch
 )
 from training_image.trainer.command import guarded, leave
+from training_image.trainer.envs import tables
 from training_image.trainer.errors import UsageError
+from training_image.trainer.monitoring.reporting import EventReporter, LineReporter
 from training_image.trainer.plan import read_run
-from training_image.trainer.reporting import EventReporter, LineReporter
 from training_image.trainer.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from contract.verdict import OffPolicy
-    from training_image.trainer.logged import Log
-    from training_image.trainer.model import TrainedPolicy
+    from training_image.trainer.learning.logged import Log
+    from training_image.trainer.policies.model import TrainedPolicy
 
 CONFIDENCE = 0.95
 
@@ -75,7 +75,7 @@ def _in_container(uri: str) -> int:
         storage = open_storage(uri)
         run = tables.bound(read_run(storage), storage, HELD_OUT_DATA)
         with imports.without_collection():
-            from training_image.trainer.validation import validate
+            from training_image.trainer.verdict.validation import validate
 
         return validate(run, storage, reporter).reason
 
@@ -115,10 +115,11 @@ def _said(summary: dict[str, Any]) -> str:
 
 def _evaluate(folder: Path, episodes: int | None, render: str | None, data: str | None) -> dict[str, Any]:
     with imports.without_collection():
-        from training_image.trainer import baselines, model, off_policy
-        from training_image.trainer.evaluation import HELD_OUT_SEEDS, play
-        from training_image.trainer.judging import interquartile_mean, lower_bound
-        from training_image.trainer.served import ServedPolicy, prove_equal
+        from training_image.trainer.policies import model
+        from training_image.trainer.policies.evaluation import HELD_OUT_SEEDS, play
+        from training_image.trainer.policies.served import ServedPolicy, prove_equal
+        from training_image.trainer.verdict import baselines, off_policy
+        from training_image.trainer.verdict.judging import interquartile_mean, lower_bound
 
     if not folder.is_dir():
         raise UsageError(f"--model {folder}: there is no such folder")
@@ -137,7 +138,7 @@ def _evaluate(folder: Path, episodes: int | None, render: str | None, data: str 
         proven = prove_equal(ServedPolicy(onnx), trained.graph, trained.observation_space, played.observations)
     video = None
     if render:
-        from training_image.trainer import rendering
+        from training_image.trainer.report import rendering
 
         if render == "human":
             rendering.show(trained.graph, environment)
@@ -170,9 +171,9 @@ def _estimate(
     trained: "TrainedPolicy", storage: Storage, *, episodes: int | None, render: str | None, data: str | None
 ) -> dict[str, Any]:
     """What there is to say of a policy where there is no simulator: no episode is played."""
-    from training_image.trainer import observations as batches
-    from training_image.trainer import off_policy
-    from training_image.trainer.served import ServedPolicy, prove_equal
+    from training_image.trainer.envs import observations as batches
+    from training_image.trainer.policies.served import ServedPolicy, prove_equal
+    from training_image.trainer.verdict import off_policy
 
     for option, given in (("--episodes", episodes), ("--render", render)):
         if given is not None:
@@ -208,7 +209,8 @@ def _checked(proven: int, onnx: bytes | None) -> str:
 
 def _from_log(trained: "TrainedPolicy", data: str) -> "tuple[OffPolicy, Log]":
     """What the held-out part of a log says of a policy, and that part."""
-    from training_image.trainer import off_policy, spaces
+    from training_image.trainer.envs import spaces
+    from training_image.trainer.verdict import off_policy
 
     rows = open_storage(str(Path(data) / Path(HELD_OUT_DATA).name))
     of_spaces = trained.observation_space, spaces.build(trained.document["action_space"])

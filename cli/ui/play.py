@@ -78,7 +78,7 @@ def as_json(observation: Any) -> Any:
 
 
 def _make(environment_id: str, kwargs: dict[str, Any]) -> Any:
-    from training_image.trainer.headless import prepare
+    from training_image.trainer.envs.headless import prepare
 
     prepare()
     import gymnasium

@@ -20,7 +20,7 @@ COPIED = ("embedded_aws", "tests/conformance", "tests/__init__.py", "tests/conft
 
 
 class Mutant(NamedTuple):
-    """Something that would be wrong."""
+    """Something that would be wrong in a file below `embedded_aws/`, which is named without its suffix."""
 
     what: str
     file: str
@@ -30,93 +30,133 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = (
-    Mutant("no match means no retry", "retries", "    return True\n", "    return False\n", "jobs"),
+    Mutant("no match means no retry", "compute/retries", "    return True\n", "    return False\n", "jobs"),
     Mutant(
         "the last entry decides",
-        "retries",
+        "compute/retries",
         'in strategy.get("evaluateOnExit", []):',
         'in reversed(strategy.get("evaluateOnExit", [])):',
         "jobs",
     ),
-    Mutant("one condition is enough", "retries", "if all(_matches(", "if any(_matches(", "jobs"),
-    Mutant("an attempt too many", "retries", "if attempts_made >= int(", "if attempts_made > int(", "jobs"),
+    Mutant("one condition is enough", "compute/retries", "if all(_matches(", "if any(_matches(", "jobs"),
+    Mutant("an attempt too many", "compute/retries", "if attempts_made >= int(", "if attempts_made > int(", "jobs"),
     Mutant(
         "patterns mind case",
-        "retries",
+        "compute/retries",
         "value.lower().startswith(pattern[:-1].lower())",
         "value.startswith(pattern[:-1])",
         "jobs",
     ),
-    Mutant("a terminated job is retried", "jobs", "elif job.ended_by is not None:", "elif False:", "jobs"),
-    Mutant("an attempt over its time is retried", "jobs", "_TIMED_OUT, final=True", "_TIMED_OUT, final=False", "jobs"),
-    Mutant("a log group need not exist", "jobs", "if not (job.may_create_log_group or", "if not (True or", "jobs"),
+    Mutant("a terminated job is retried", "compute/jobs", "elif job.ended_by is not None:", "elif False:", "jobs"),
     Mutant(
-        "a job acts as nobody", "jobs", "job.job_id) if role else NO", "job.job_id) if not role else NO", "permissions"
+        "an attempt over its time is retried",
+        "compute/jobs",
+        "_TIMED_OUT, final=True",
+        "_TIMED_OUT, final=False",
+        "jobs",
+    ),
+    Mutant(
+        "a log group need not exist", "compute/jobs", "if not (job.may_create_log_group or", "if not (True or", "jobs"
+    ),
+    Mutant(
+        "a job acts as nobody",
+        "compute/jobs",
+        "job.job_id) if role else NO",
+        "job.job_id) if not role else NO",
+        "permissions",
     ),
     Mutant(
         "the execution role is not asked",
-        "jobs",
+        "compute/jobs",
         "if denied := self._denied(job, stream):",
         "if denied := None:",
         "permissions",
     ),
-    Mutant("capacity has no end", "batch", "used + job.vcpus <= _max_vcpus(environment):", "True:", "queues"),
-    Mutant("small jobs overtake", "batch", "break  # The job at the head", "continue  # The job at the head", "queues"),
+    Mutant("capacity has no end", "compute/batch", "used + job.vcpus <= _max_vcpus(environment):", "True:", "queues"),
+    Mutant(
+        "small jobs overtake",
+        "compute/batch",
+        "break  # The job at the head",
+        "continue  # The job at the head",
+        "queues",
+    ),
     Mutant(
         "the last environment first",
-        "batch",
+        "compute/batch",
         "        environments = self._order(queue)\n",
         "        environments = self._order(queue)[::-1]\n",
         "queues",
     ),
-    Mutant("cancel ends running jobs", "batch", "if job and job.status in WAITING:", "if job:", "jobs"),
+    Mutant("cancel ends running jobs", "compute/batch", "if job and job.status in WAITING:", "if job:", "jobs"),
     Mutant(
-        "inactive definitions take jobs", "batch", 'and not (active and definition["status"] != "ACTIVE")', "", "jobs"
+        "inactive definitions take jobs",
+        "compute/batch",
+        'and not (active and definition["status"] != "ACTIVE")',
+        "",
+        "jobs",
     ),
-    Mutant("nothing is waited for", "batch", 'elif all(state == "SUCCEEDED" for state in states):', "else:", "jobs"),
+    Mutant(
+        "nothing is waited for", "compute/batch", 'elif all(state == "SUCCEEDED" for state in states):', "else:", "jobs"
+    ),
     Mutant(
         "payloads of any size",
-        "stepfunctions",
+        "workflows/stepfunctions",
         "if len(text.encode()) > _PAYLOAD_LIMIT:",
         "if False:",
         "state_machines",
     ),
     Mutant(
         "stopping stops nothing",
-        "stepfunctions",
+        "workflows/stepfunctions",
         '["status"] == "ABORTED":\n                scope.cancel()',
         '["status"] == "ABORTED":\n                pass',
         "tasks",
     ),
     Mutant(
         "a failure leaves the others running",
-        "stepfunctions",
+        "workflows/stepfunctions",
         "scope.cancel()  # The first failure",
         "pass  # The first failure",
         "tasks",
     ),
     Mutant(
         "jobs are terminated without leave",
-        "stepfunctions",
+        "workflows/stepfunctions",
         "            return  # the job runs on",
         "            pass  # the job runs on",
         "permissions",
     ),
     Mutant(
-        "no heartbeats", "callbacks", "math.inf if heartbeat is None else", "math.inf if True else", "state_machines"
+        "no heartbeats",
+        "workflows/callbacks",
+        "math.inf if heartbeat is None else",
+        "math.inf if True else",
+        "state_machines",
     ),
-    Mutant("tokens live on", "callbacks", "        tokens.pop(token, None)", "        pass", "state_machines"),
     Mutant(
-        "a token belongs to no machine", "callbacks", 'return _machines.get(token, "*")', 'return "*"', "permissions"
+        "tokens live on", "workflows/callbacks", "        tokens.pop(token, None)", "        pass", "state_machines"
+    ),
+    Mutant(
+        "a token belongs to no machine",
+        "access/resources",
+        'return [machines.get(request.get("taskToken", ""), "*")]',
+        'return ["*"]',
+        "permissions",
     ),
     Mutant(
         "a repeated start is refused",
-        "admission",
+        "workflows/admission",
         "_running(request) or start(request)",
         "start(request)",
         "state_machines",
     ),
-    Mutant("definitions lead anywhere", "admission", "check(text) or _problem(text)", "check(text)", "state_machines"),
+    Mutant(
+        "definitions lead anywhere",
+        "workflows/admission",
+        "check(text) or _problem(text)",
+        "check(text)",
+        "state_machines",
+    ),
     Mutant("dead letters are dropped", "delivery", "    if queue:\n", "    if False:\n", "events"),
     Mutant(
         "functions are called once",
@@ -141,7 +181,11 @@ MUTANTS = (
         "permissions",
     ),
     Mutant(
-        "no namespace of metrics", "permissions", "        if known.context:\n", "        if False:\n", "permissions"
+        "no namespace of metrics",
+        "access/permissions",
+        "        if known.context:\n",
+        "        if False:\n",
+        "permissions",
     ),
     Mutant("requests of any size", "apigateway", "if body and len(body) > _LARGEST_REQUEST:", "if False:", "gateway"),
     Mutant(
@@ -153,42 +197,52 @@ MUTANTS = (
     ),
     Mutant("nonsense is an answer", "apigateway", "if error or malformed else", "if error else", "gateway"),
     Mutant(
-        "what never came up is in service", "sagemaker", '"InService" if blue else "Failed"', '"InService"', "endpoints"
+        "what never came up is in service",
+        "hosting/sagemaker",
+        '"InService" if blue else "Failed"',
+        '"InService"',
+        "endpoints",
     ),
-    Mutant("names are used twice", "sagemaker", "        if name in store:", "        if False:", "endpoints"),
+    Mutant("names are used twice", "hosting/sagemaker", "        if name in store:", "        if False:", "endpoints"),
     Mutant(
-        "a token makes two packages", "sagemaker", 'token = request.get("ClientToken")', "token = None", "endpoints"
+        "a token makes two packages",
+        "hosting/sagemaker",
+        'token = request.get("ClientToken")',
+        "token = None",
+        "endpoints",
     ),
     Mutant(
         "nothing is denied",
-        "permissions",
+        "access/permissions",
         "        if not allowed:\n            raise",
         "        if False:\n            raise",
         "permissions",
     ),
-    Mutant("what lacks is told", "permissions", "if given[0] != 404 or", "if True or", "permissions"),
+    Mutant("what lacks is told", "access/permissions", "if given[0] != 404 or", "if True or", "permissions"),
     Mutant(
         "a queue is nobody's",
-        "resources",
+        "access/resources",
         '_named("job-definition", definition), _named("job-queue", queue)]',
         '_named("job-queue", queue)]',
         "permissions",
     ),
     Mutant(
         "roles are passed freely",
-        "resources",
+        "access/resources",
         'request.get("RoleArn")\n        if role:\n',
         'request.get("RoleArn")\n        if False:\n',
         "permissions",
     ),
     Mutant(
         "tags are free",
-        "resources",
+        "access/resources",
         'if service == "s3" and method in',
         'if service == "" and method in',
         "permissions",
     ),
-    Mutant("alarms have no names", "resources", 'if service == "monitoring":', 'if service == "":', "permissions"),
+    Mutant(
+        "alarms have no names", "access/resources", 'if service == "monitoring":', 'if service == "":', "permissions"
+    ),
     Mutant("events name no version", "hooks", 'detail["object"]["version-id"] = version.get()', "pass", "objects"),
     Mutant("exceptions have no type", "hooks", '"errorType": type(e).__name__', '"errorType": "Error"', "functions"),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from embedded_aws.containers import LABEL
+from embedded_aws.processes.containers import LABEL
 from tests.conformance.embedded import Instance
 from tests.image.building import Image
 from tests.image.docker import docker, until

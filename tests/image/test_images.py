@@ -63,7 +63,7 @@ def test_training_for_cpus_has_no_cuda(training: Image) -> None:
 def test_every_environment_of_the_catalogue_can_be_stepped(training: Image) -> None:
     code = """
 import json, gymnasium
-import training_image.trainer.installed
+import training_image.trainer.envs.installed
 for identifier in json.load(open("contract/catalogue.json"))["environments"]:
     environment = gymnasium.make(identifier)
     environment.reset(seed=0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from embedded_aws import lifecycle
-from embedded_aws.containers import LABEL
+from embedded_aws.processes.containers import LABEL
 from tests.image.building import Image
 from tests.image.conftest import figure
 from tests.image.docker import docker, inspect, until

@@ -7,7 +7,7 @@ import pytest
 
 from contract.alarms import OF_A_STAGE, OF_RUNS, alarm_name, alarm_of
 from contract.metrics import METRICS, NAMESPACE
-from embedded_aws.metrics_insights import parse
+from embedded_aws.watching.metrics_insights import parse
 from lambdas.endpoints.hosting import VARIANT
 from tests.infra.conftest import Properties, Stage
 

@@ -22,11 +22,11 @@ from training_image.dataset.inputs import InputFile
 from training_image.dataset.preparation import Job, begin, opened
 from training_image.dataset.tables import prepare_table
 from training_image.dataset.transitions import FORMATS, Spaces, prepare_transitions
-from training_image.trainer import (
+from training_image.trainer.command import leave
+from training_image.trainer.envs import (
     installed,  # noqa: F401 - environments of installed packages
     spaces,
 )
-from training_image.trainer.command import leave
 from training_image.trainer.errors import UsageError
 
 READING, ERROR = "reading.txt", "error.json"

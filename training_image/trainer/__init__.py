@@ -1,11 +1,18 @@
 """The trainer: what train_rl.py and validate_rl.py are made of.
 
-Training      plan, hyperparameters, algorithms (reinforce, q_learning), environments (native, environment_check),
-              images, optimiser, fast, training, side_by_side, summary, imports
-Surviving     segments, state, replay, checkpoints, storage, stopping, supervisor, watchdog
-Telling       metrics, evaluations, reporting (bar), command, errors
-Judging       model, graph (heads), export, served, evaluation, judging, validation
-Packing       archive, report (page, curves, advice), rendering, spaces
+Each room uses only those below it, and what stands beside them.
+
+verdict       validation, judging, judging_by_log, off_policy, baselines, champion
+report        page, curves, advice, rendering
+monitoring    metrics, evaluations, telemetry, health, reporting, tracking, supervisor, watchdog
+fast          PPO, DQN, QR-DQN and TQC's loss in numpy
+policies      model, graph, export, served, evaluation
+learning      algorithms, hyperparameters, q_learning, reinforce, offline
+recovery      segments, state, replay, checkpoints, stopping
+envs          environments, native, spaces, observations, images, environment_check
+
+Beside them, `training` puts a training together from its `plan`; `side_by_side` has several seeds; `parallel` settles
+how many environments; `summary` says what came of it.
 """
 
 import os

@@ -8,7 +8,7 @@ from typing import NoReturn, TextIO, TypeVar
 
 from contract.outcomes import ExitCode
 from training_image.trainer.errors import TrainingError, UsageError
-from training_image.trainer.reporting import LineReporter, Reporter
+from training_image.trainer.monitoring.reporting import LineReporter, Reporter
 
 T = TypeVar("T")
 
@@ -37,6 +37,6 @@ def by_hand(stream: TextIO) -> Reporter:
     """A progress bar where somebody looks at it, lines where they are piped."""
     if not stream.isatty():
         return LineReporter(stream)
-    from training_image.trainer.bar import BarReporter  # rich, which a container does not need
+    from training_image.trainer.monitoring.bar import BarReporter  # rich, which a container does not need
 
     return BarReporter(stream)

@@ -14,8 +14,8 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from contract.hyperparameters import Hyperparameters
-from training_image.trainer import environments
-from training_image.trainer.algorithms import build_policy
+from training_image.trainer.envs import environments
+from training_image.trainer.learning.algorithms import build_policy
 from training_image.trainer.plan import Plan
 
 MOST_COPIES = 64

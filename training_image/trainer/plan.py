@@ -10,8 +10,8 @@ from contract.catalogue import Catalogue, load_catalogue
 from contract.hyperparameters import Hyperparameters
 from contract.layout import SPECIFICATION
 from contract.run import ResolvedRun, RunFileError, RunSpecification
-from training_image.trainer import hyperparameters
 from training_image.trainer.errors import UsageError
+from training_image.trainer.learning import hyperparameters
 from training_image.trainer.storage import Storage
 
 

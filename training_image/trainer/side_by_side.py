@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from training_image.trainer.stopping import Signals
+from training_image.trainer.recovery.stopping import Signals
 
 POLL_SECONDS = 0.1
 

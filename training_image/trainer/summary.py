@@ -7,11 +7,11 @@ from typing import Any
 from contract.events import Progress
 from contract.layout import TRAINING_SUMMARY
 from contract.outcomes import ExitCode
-from training_image.trainer.checkpoints import Checkpoint
 from training_image.trainer.errors import UsageError
-from training_image.trainer.model import versions
 from training_image.trainer.plan import Plan
-from training_image.trainer.stopping import price_per_hour
+from training_image.trainer.policies.model import versions
+from training_image.trainer.recovery.checkpoints import Checkpoint
+from training_image.trainer.recovery.stopping import price_per_hour
 from training_image.trainer.storage import Storage
 
 

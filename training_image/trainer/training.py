@@ -16,29 +16,32 @@ from contract.events import Checkpointed, Ended, Progress, Started
 from contract.layout import CHECKPOINTS, EVALUATIONS, METRICS, MODEL, TENSORBOARD
 from contract.metrics import LOSS_NOT_FINITE
 from contract.outcomes import ExitCode
-from training_image.trainer import algorithms, environments, images, logged, model, parallel, spaces
+from training_image.trainer import parallel
 from training_image.trainer.callbacks import Callbacks
-from training_image.trainer.checkpoints import Checkpoint, Checkpoints
 from training_image.trainer.command import leave
+from training_image.trainer.envs import environments, images, spaces
+from training_image.trainer.envs.normalising import normalised
 from training_image.trainer.errors import NotFiniteError, UsageError
-from training_image.trainer.evaluations import Evaluations
 from training_image.trainer.fast import describe
-from training_image.trainer.metrics import Metrics, MetricsLog, steps_per_line
-from training_image.trainer.normalising import normalised
-from training_image.trainer.offline import Offline
+from training_image.trainer.learning import algorithms, logged
+from training_image.trainer.learning.offline import Offline
+from training_image.trainer.monitoring.evaluations import Evaluations
+from training_image.trainer.monitoring.metrics import Metrics, MetricsLog, steps_per_line
+from training_image.trainer.monitoring.reporting import Reporter
+from training_image.trainer.monitoring.supervisor import Supervisor, check_finite
+from training_image.trainer.monitoring.telemetry import Telemetry
+from training_image.trainer.monitoring.tensorboard import event_file
+from training_image.trainer.monitoring.tracking import Tracking
+from training_image.trainer.monitoring.watchdog import Watchdog
 from training_image.trainer.plan import Plan
-from training_image.trainer.replay import Replay
-from training_image.trainer.reporting import Reporter
-from training_image.trainer.segments import Segments, segment_steps
-from training_image.trainer.state import Parts, capture, restore
-from training_image.trainer.stopping import Limits, Signals, Stop
+from training_image.trainer.policies import model
+from training_image.trainer.recovery.checkpoints import Checkpoint, Checkpoints
+from training_image.trainer.recovery.replay import Replay
+from training_image.trainer.recovery.segments import Segments, segment_steps
+from training_image.trainer.recovery.state import Parts, capture, restore
+from training_image.trainer.recovery.stopping import Limits, Signals, Stop
 from training_image.trainer.storage import Storage
 from training_image.trainer.summary import Summary
-from training_image.trainer.supervisor import Supervisor, check_finite
-from training_image.trainer.telemetry import Telemetry
-from training_image.trainer.tensorboard import event_file
-from training_image.trainer.tracking import Tracking
-from training_image.trainer.watchdog import Watchdog
 
 _STATUSES = {ExitCode.DONE: "FINISHED", ExitCode.LIMIT: "KILLED", ExitCode.CHECKPOINTED: "KILLED"}
 """What MLflow calls ends; all others are FAILED. A training that is resumed is RUNNING again."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from embedded_aws import lifecycle
-from embedded_aws.containers import job_options
+from embedded_aws.processes.containers import job_options
 
 
 def _container(**declared: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from embedded_aws.embedded_metrics import extract
+from embedded_aws.watching.embedded_metrics import extract
 
 
 def document(**changes: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded_aws.images import ImageNotFoundError, is_asset, resolve
+from embedded_aws.processes.images import ImageNotFoundError, is_asset, resolve
 from tests.conformance import images
 
 

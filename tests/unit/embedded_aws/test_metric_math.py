@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedded_aws.metric_math import calculate, is_known
+from embedded_aws.watching.metric_math import calculate, is_known
 
 PERCENT = "100 * (FILL(failed, 0) + FILL(unreached, 0)) / requests"
 

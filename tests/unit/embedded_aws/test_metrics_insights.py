@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedded_aws.metrics_insights import parse
+from embedded_aws.watching.metrics_insights import parse
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from embedded_aws.retries import problem, retries
+from embedded_aws.compute.retries import problem, retries
 
 RECLAIMED = {"onStatusReason": "Host EC2*", "action": "RETRY"}
 CONTINUE = {"onExitCode": "75", "action": "retry"}

@@ -13,9 +13,9 @@ from examples.battery.make_data import prices
 from examples.inventory.make_data import demand
 from training_image.environments.battery import Battery, BatteryVector
 from training_image.environments.inventory import Inventory, InventoryVector
-from training_image.trainer import environments
-from training_image.trainer.environment_check import problem_of
-from training_image.trainer.native import NativeVecEnv
+from training_image.trainer.envs import environments
+from training_image.trainer.envs.environment_check import problem_of
+from training_image.trainer.envs.native import NativeVecEnv
 
 IDS = ["BatteryArbitrage-v0", "InventoryControl-v0"]
 PAIRS: list[tuple[Any, Any]] = [(Battery, BatteryVector), (Inventory, InventoryVector)]

@@ -11,9 +11,10 @@ from stable_baselines3 import PPO
 from contract.outcomes import ExitCode
 from contract.run import EnvironmentSection, EvaluationSection
 from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, fingerprint, run, small_plan
-from training_image.trainer import algorithms, environments
+from training_image.trainer.envs import environments
 from training_image.trainer.errors import TrainingError
 from training_image.trainer.fast.ppo import FastPPO
+from training_image.trainer.learning import algorithms
 from training_image.trainer.plan import Plan
 
 FAST = "PPO runs on the fast path"
@@ -119,8 +120,8 @@ def test_evaluations_change_nothing_and_survive_a_kill(fast: bool, tmp_path: Pat
 
 
 def test_the_fast_path_acts_as_the_exported_policy_does() -> None:
-    from training_image.trainer.evaluations import policy_of
-    from training_image.trainer.graph import PolicyGraph
+    from training_image.trainer.monitoring.evaluations import policy_of
+    from training_image.trainer.policies.graph import PolicyGraph
 
     for environment in ("CartPole-v0", "Pendulum-v1"):
         plan = small_plan(environment, use_sde=False)

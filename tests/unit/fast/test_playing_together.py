@@ -9,12 +9,13 @@ from stable_baselines3.common.logger import Logger
 
 from contract.run import EnvironmentSection
 from tests.unit.training_image.helpers import small_plan
-from training_image.trainer import algorithms, environments, native
-from training_image.trainer.evaluation import play
-from training_image.trainer.evaluations import policy_of
+from training_image.trainer.envs import environments, native
+from training_image.trainer.envs.normalising import normalised
 from training_image.trainer.fast.frozen import Actor, freeze
 from training_image.trainer.fast.playing import can_play_together, play_together
-from training_image.trainer.normalising import normalised
+from training_image.trainer.learning import algorithms
+from training_image.trainer.monitoring.evaluations import policy_of
+from training_image.trainer.policies.evaluation import play
 
 SEED = 2**33
 

@@ -16,7 +16,7 @@ from training_image.trainer import threads  # noqa: F401 - before numpy and torc
 from training_image.trainer.fast import quantiles
 from training_image.trainer.fast.quantiles import huber
 from training_image.trainer.fast.tqc import FastTQC, quantile_huber_loss
-from training_image.trainer.optimiser import EagerAdam
+from training_image.trainer.learning.optimiser import EagerAdam
 
 AWAY = [-1.0, 0.0, 1.0, 1.5, -7.0]
 """Errors where Huber's loss or the weight changes its form, and others."""

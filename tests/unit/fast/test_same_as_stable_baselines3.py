@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from training_image.trainer import threads  # noqa: F401 - before numpy and torch
 from training_image.trainer.fast.ppo import FastPPO
-from training_image.trainer.optimiser import EagerAdam
+from training_image.trainer.learning.optimiser import EagerAdam
 
 pytestmark = pytest.mark.filterwarnings("ignore:You have specified a mini-batch size:UserWarning")
 

@@ -19,7 +19,7 @@ from training_image.trainer import threads  # noqa: F401 - before numpy and torc
 from training_image.trainer.fast.dqn import FastDQN
 from training_image.trainer.fast.qrdqn import FastQRDQN
 from training_image.trainer.fast.values import networks_of, unsupported
-from training_image.trainer.optimiser import EagerAdam
+from training_image.trainer.learning.optimiser import EagerAdam
 
 TANH, RELU = torch.nn.Tanh, torch.nn.ReLU
 UPDATES = 64

@@ -16,12 +16,19 @@ from contract.events import Event
 from contract.layout import CHECKPOINTS, MODEL
 from contract.outcomes import ExitCode
 from contract.run import CheckpointSection, LimitsSection, ResolvedRun, RunSpecification, Source, resolve
-from training_image.trainer import observations as batches
-from training_image.trainer.graph import PolicyGraph
-from training_image.trainer.observations import Batch
+from training_image.trainer.envs import observations as batches
+from training_image.trainer.envs.observations import Batch
 from training_image.trainer.plan import Plan, plan_by_hand
-from training_image.trainer.served import AT_ONCE, MIN_OBSERVATIONS, ServedPolicy, prove_equal, some_masks, to_compare
-from training_image.trainer.stopping import Signals
+from training_image.trainer.policies.graph import PolicyGraph
+from training_image.trainer.policies.served import (
+    AT_ONCE,
+    MIN_OBSERVATIONS,
+    ServedPolicy,
+    prove_equal,
+    some_masks,
+    to_compare,
+)
+from training_image.trainer.recovery.stopping import Signals
 from training_image.trainer.storage import LocalStorage
 from training_image.trainer.training import Result, train
 

@@ -13,7 +13,7 @@ from contract.layout import RunLayout, champion_key
 from contract.verdict import Verdict
 from tests.unit.training_image.helpers import SMALL, write_run
 from training_image import train_rl, validate_rl
-from training_image.trainer import archive
+from training_image.trainer.policies import archive
 from training_image.trainer.storage import LocalStorage
 
 BEFORE = "before-0123456789ab"
@@ -151,8 +151,8 @@ def test_the_archive_is_unpacked_as_it_was_packed() -> None:
 
 def test_the_champion_is_read_from_the_artifacts_bucket_alone(artifacts: Path) -> None:
     """A run folder by itself, as by hand, has no champion."""
-    from training_image.trainer.champion import find
     from training_image.trainer.plan import read_run
+    from training_image.trainer.verdict.champion import find
 
     folder = artifacts / RunLayout(run_id=BEFORE).prefix
     alone = Path(shutil.copytree(folder, artifacts / "elsewhere"))

@@ -17,8 +17,8 @@ from tests.unit.training_image.helpers import (
     run,
     small_plan,
 )
-from training_image.trainer.checkpoints import Checkpoints
 from training_image.trainer.errors import UsageError
+from training_image.trainer.recovery.checkpoints import Checkpoints
 from training_image.trainer.storage import LocalStorage
 
 PARTS = {"parameters.safetensors": b"weights", "counters.json": b"{}"}

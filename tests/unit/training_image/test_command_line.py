@@ -158,7 +158,7 @@ def test_an_unexpected_error_is_exit_1_with_the_traceback_in_the_log(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from training_image.train_rl import main
-    from training_image.trainer import algorithms
+    from training_image.trainer.learning import algorithms
 
     def breaks(*_: object) -> None:
         raise ZeroDivisionError("by zero")

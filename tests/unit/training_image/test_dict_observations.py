@@ -27,18 +27,20 @@ from tests.unit.training_image.helpers import (
     small_plan,
 )
 from training_image.catalogue import describe
-from training_image.trainer import algorithms, environments, model
-from training_image.trainer import observations as batches
-from training_image.trainer.evaluation import play
-from training_image.trainer.export import to_onnx
-from training_image.trainer.graph import graph_of
-from training_image.trainer.normalising import normalised
+from training_image.trainer.envs import environments
+from training_image.trainer.envs import observations as batches
+from training_image.trainer.envs.normalising import normalised
+from training_image.trainer.envs.spaces import build_observed, describe_observed
+from training_image.trainer.learning import algorithms
 from training_image.trainer.plan import plan_of_run
-from training_image.trainer.served import ServedPolicy
-from training_image.trainer.spaces import build_observed, describe_observed
-from training_image.trainer.state import capture_normaliser
+from training_image.trainer.policies import model
+from training_image.trainer.policies.evaluation import play
+from training_image.trainer.policies.export import to_onnx
+from training_image.trainer.policies.graph import graph_of
+from training_image.trainer.policies.served import ServedPolicy
+from training_image.trainer.recovery.state import capture_normaliser
 from training_image.trainer.storage import LocalStorage
-from training_image.trainer.validation import validate
+from training_image.trainer.verdict.validation import validate
 
 
 class Cockpit(gymnasium.Env[Any, Any]):

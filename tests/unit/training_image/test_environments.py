@@ -8,9 +8,9 @@ import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from contract.run import EnvironmentSection
-from training_image.trainer import environments
+from training_image.trainer.envs import environments
+from training_image.trainer.envs.native import NativeVecEnv
 from training_image.trainer.errors import UsageError
-from training_image.trainer.native import NativeVecEnv
 
 
 def test_native_form_where_gymnasium_has_one() -> None:

@@ -18,11 +18,12 @@ from tests.unit.training_image.helpers import (
     run,
     small_plan,
 )
-from training_image.trainer import model, replay
-from training_image.trainer import observations as batches
-from training_image.trainer.evaluation import play
-from training_image.trainer.export import to_onnx
-from training_image.trainer.served import ServedPolicy
+from training_image.trainer.envs import observations as batches
+from training_image.trainer.policies import model
+from training_image.trainer.policies.evaluation import play
+from training_image.trainer.policies.export import to_onnx
+from training_image.trainer.policies.served import ServedPolicy
+from training_image.trainer.recovery import replay
 from training_image.trainer.storage import LocalStorage
 
 ON_POLICY = {"n_envs": 2, "net_arch": [8]}
@@ -90,9 +91,10 @@ def test_the_exported_policy_acts_as_the_trained_one(trained: tuple[Any, Path]) 
 
 def test_the_exported_policy_acts_as_the_model_predicts(tmp_path: Path) -> None:
     """Against Stable-Baselines3's own `predict`, which stretches and squashes by itself."""
-    from training_image.trainer import algorithms, environments
-    from training_image.trainer.graph import graph_of
-    from training_image.trainer.hyperparameters import resolve
+    from training_image.trainer.envs import environments
+    from training_image.trainer.learning import algorithms
+    from training_image.trainer.learning.hyperparameters import resolve
+    from training_image.trainer.policies.graph import graph_of
 
     for algorithm, environment in (("sac", "Pendulum-v1"), ("td3", "Pendulum-v1"), ("tqc", "Pendulum-v1")):
         made = environments.make(EnvironmentSection(id=environment), 1)

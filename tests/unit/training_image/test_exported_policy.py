@@ -15,13 +15,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from contract.policy import ACTION_OUTPUT, OBSERVATION_INPUT
 from tests.unit.training_image.helpers import run, small_plan
-from training_image.trainer import model
+from training_image.trainer.envs.observations import input_dtype
 from training_image.trainer.errors import TrainingError, UsageError
-from training_image.trainer.export import to_onnx
-from training_image.trainer.graph import PolicyGraph
-from training_image.trainer.observations import input_dtype
-from training_image.trainer.served import MIN_OBSERVATIONS, ServedPolicy, extreme_observations, prove_equal
-from training_image.trainer.state import capture_normaliser
+from training_image.trainer.policies import model
+from training_image.trainer.policies.export import to_onnx
+from training_image.trainer.policies.graph import PolicyGraph
+from training_image.trainer.policies.served import MIN_OBSERVATIONS, ServedPolicy, extreme_observations, prove_equal
+from training_image.trainer.recovery.state import capture_normaliser
 from training_image.trainer.storage import LocalStorage
 
 BOX = spaces.Box(np.array([-1, -np.inf, -3], np.float32), np.array([1, np.inf, 3], np.float32))

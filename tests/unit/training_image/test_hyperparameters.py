@@ -6,8 +6,8 @@ from pydantic import ValidationError
 from contract.algorithms import ALGORITHMS, algorithms_for
 from contract.catalogue import load_catalogue
 from contract.hyperparameters import ClippedHyperparameters
-from training_image.trainer import hyperparameters
-from training_image.trainer.algorithms import MODELS, rollout_steps
+from training_image.trainer.learning import hyperparameters
+from training_image.trainer.learning.algorithms import MODELS, rollout_steps
 
 ENTRIES = [(algorithm, entry) for algorithm in ALGORITHMS for entry in hyperparameters.tuned(algorithm)]
 
@@ -51,7 +51,7 @@ def test_a_value_the_algorithm_does_not_take_is_refused() -> None:
 
 @pytest.mark.parametrize(("progress", "expected"), [(1.0, 7e-3), (0.5, 3.5e-3), (0.0, 0.0), (-0.01, 0.0)])
 def test_a_falling_schedule_never_goes_below_zero(progress: float, expected: float) -> None:
-    from training_image.trainer.algorithms import schedule
+    from training_image.trainer.learning.algorithms import schedule
 
     falling = schedule("lin_7e-3")
     assert callable(falling)

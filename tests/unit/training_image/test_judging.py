@@ -8,8 +8,8 @@ from scipy import stats
 
 from benchmarks.verdict import CASES, Case, promoted, returns_of
 from contract.verdict import Comparison
-from training_image.trainer.evaluation import Episodes
-from training_image.trainer.judging import (
+from training_image.trainer.policies.evaluation import Episodes
+from training_image.trainer.verdict.judging import (
     compare,
     figures,
     interquartile_mean,
@@ -18,7 +18,7 @@ from training_image.trainer.judging import (
     mean_interval,
     stratified_interval,
 )
-from training_image.trainer.validation import judging_seeds
+from training_image.trainer.verdict.validation import judging_seeds
 
 CONFIDENCE = 0.95
 

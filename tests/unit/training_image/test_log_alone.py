@@ -18,23 +18,17 @@ from contract.verdict import Verdict
 from tests.unit.training_image.helpers import ROOT, script, write_run
 from tests.unit.training_image.test_off_policy import HANDS, Acting, corridor
 from training_image import prepare_data, train_rl, validate_rl
-from training_image.trainer import (
-    algorithms,
-    archive,
-    champion,
-    environments,
-    judging_by_log,
-    logged,
-    model,
-    off_policy,
-)
-from training_image.trainer import spaces as described_spaces
+from training_image.trainer.envs import environments
+from training_image.trainer.envs import spaces as described_spaces
 from training_image.trainer.errors import UsageError
-from training_image.trainer.hyperparameters import resolve
-from training_image.trainer.off_policy import Estimator
-from training_image.trainer.offline import Offline
-from training_image.trainer.served import ServedPolicy
+from training_image.trainer.learning import algorithms, logged
+from training_image.trainer.learning.hyperparameters import resolve
+from training_image.trainer.learning.offline import Offline
+from training_image.trainer.policies import archive, model
+from training_image.trainer.policies.served import ServedPolicy
 from training_image.trainer.storage import LocalStorage
+from training_image.trainer.verdict import champion, judging_by_log, off_policy
+from training_image.trainer.verdict.off_policy import Estimator
 
 ENVIRONMENT = {
     "observation_space": {"type": "Box", "shape": [4]},

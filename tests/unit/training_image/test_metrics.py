@@ -10,10 +10,10 @@ import pytest
 
 from contract.events import Ended, Progress, Started
 from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, run, small_plan
-from training_image.trainer.bar import BarReporter
 from training_image.trainer.command import by_hand
-from training_image.trainer.metrics import MAX_LINES, PROGRESS_SECONDS, Metrics, MetricsLog
-from training_image.trainer.reporting import LineReporter
+from training_image.trainer.monitoring.bar import BarReporter
+from training_image.trainer.monitoring.metrics import MAX_LINES, PROGRESS_SECONDS, Metrics, MetricsLog
+from training_image.trainer.monitoring.reporting import LineReporter
 
 
 def progress(timesteps: int, **more: Any) -> Progress:

@@ -15,10 +15,11 @@ from contract.outcomes import ExitCode
 from contract.verdict import OffPolicy, Verdict
 from tests.unit.training_image.helpers import ROOT, script, write_run
 from training_image import prepare_data, train_rl, validate_rl
-from training_image.trainer import logged, off_policy
-from training_image.trainer.logged import Log
-from training_image.trainer.observations import Batch
+from training_image.trainer.envs.observations import Batch
+from training_image.trainer.learning import logged
+from training_image.trainer.learning.logged import Log
 from training_image.trainer.storage import LocalStorage
+from training_image.trainer.verdict import off_policy
 
 GAMMA = 0.99
 CARTPOLE = gymnasium.make("CartPole-v1")

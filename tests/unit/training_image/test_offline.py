@@ -27,12 +27,15 @@ from tests.unit.training_image.helpers import (
     small_plan,
 )
 from training_image import prepare_data
-from training_image.trainer import algorithms, environments, logged, model, replay
-from training_image.trainer.evaluation import play
-from training_image.trainer.export import to_onnx
-from training_image.trainer.hyperparameters import resolve
+from training_image.trainer.envs import environments
+from training_image.trainer.learning import algorithms, logged
+from training_image.trainer.learning.hyperparameters import resolve
 from training_image.trainer.plan import Plan
-from training_image.trainer.served import ServedPolicy
+from training_image.trainer.policies import model
+from training_image.trainer.policies.evaluation import play
+from training_image.trainer.policies.export import to_onnx
+from training_image.trainer.policies.served import ServedPolicy
+from training_image.trainer.recovery import replay
 from training_image.trainer.storage import LocalStorage
 
 TINY = {"net_arch": [8], "batch_size": 32}

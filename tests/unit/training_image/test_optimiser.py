@@ -2,7 +2,7 @@
 
 import torch
 
-from training_image.trainer.optimiser import EagerAdam
+from training_image.trainer.learning.optimiser import EagerAdam
 
 
 def test_steps_are_those_of_torch_bit_for_bit() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.training_image.helpers import ROOT, SMALL, Killed, KilledAt, Recorder, fingerprint, run, small_plan
 from training_image.trainer import parallel
-from training_image.trainer.hyperparameters import resolve
+from training_image.trainer.learning.hyperparameters import resolve
 from training_image.trainer.parallel import Choice, choices
 
 PROCESSES = {"compute": {"parallel": "processes"}}

@@ -13,10 +13,10 @@ from stable_baselines3.common.torch_layers import NatureCNN
 
 from contract.run import EnvironmentSection
 from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, fingerprint, run, small_plan
-from training_image.trainer import model
-from training_image.trainer.evaluation import play
-from training_image.trainer.export import to_onnx
-from training_image.trainer.served import MIN_OBSERVATIONS, ServedPolicy, prove_equal
+from training_image.trainer.policies import model
+from training_image.trainer.policies.evaluation import play
+from training_image.trainer.policies.export import to_onnx
+from training_image.trainer.policies.served import MIN_OBSERVATIONS, ServedPolicy, prove_equal
 from training_image.trainer.storage import LocalStorage
 
 

@@ -13,9 +13,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from contract.layout import CHECKPOINTS
 from tests.unit.training_image.helpers import Killed, KilledAt, Recorder, fingerprint, run, small_plan
-from training_image.trainer import replay
-from training_image.trainer.checkpoints import BLOCKS, Checkpoints
-from training_image.trainer.replay import Replay
+from training_image.trainer.recovery import replay
+from training_image.trainer.recovery.checkpoints import BLOCKS, Checkpoints
+from training_image.trainer.recovery.replay import Replay
 from training_image.trainer.storage import LocalStorage
 
 HYPERPARAMETERS = {

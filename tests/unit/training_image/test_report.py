@@ -15,9 +15,8 @@ from contract.run import EnvironmentSection
 from contract.verdict import Verdict
 from tests.unit.training_image.helpers import ROOT, SMALL, write_run
 from training_image import train_rl, validate_rl
-from training_image.trainer import rendering
-from training_image.trainer.evaluation import HELD_OUT_SEEDS, Episodes, play
-from training_image.trainer.report import advice, curves
+from training_image.trainer.policies.evaluation import HELD_OUT_SEEDS, Episodes, play
+from training_image.trainer.report import advice, curves, rendering
 
 VENDORED = ROOT / "training_image" / "trainer" / "report" / "charts"
 

@@ -23,9 +23,9 @@ from tests.unit.training_image.helpers import (
     small_plan,
     write_run,
 )
-from training_image.trainer.checkpoints import Checkpoints
 from training_image.trainer.errors import TrainingError
-from training_image.trainer.stopping import PRICE_VARIABLE, Limits, Signals
+from training_image.trainer.recovery.checkpoints import Checkpoints
+from training_image.trainer.recovery.stopping import PRICE_VARIABLE, Limits, Signals
 from training_image.trainer.storage import LocalStorage
 
 

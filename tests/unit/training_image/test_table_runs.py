@@ -14,7 +14,8 @@ from contract.run import EnvironmentSection
 from contract.verdict import Verdict
 from tests.unit.training_image.helpers import ROOT, SMALL, script, write_run
 from training_image import prepare_data, train_rl, validate_rl
-from training_image.trainer import model, tables
+from training_image.trainer.envs import tables
+from training_image.trainer.policies import model
 from training_image.trainer.storage import LocalStorage
 
 EXAMPLES = ROOT / "examples"

@@ -11,11 +11,11 @@ import pytest
 from contract import metrics as names
 from contract.run import LimitsSection
 from tests.unit.training_image.helpers import Recorder, run, small_plan
-from training_image.trainer import gpu, supervisor
 from training_image.trainer.errors import NotFiniteError
-from training_image.trainer.health import Health
-from training_image.trainer.stopping import PRICE_VARIABLE, Limits
-from training_image.trainer.telemetry import Telemetry
+from training_image.trainer.monitoring import gpu, supervisor
+from training_image.trainer.monitoring.health import Health
+from training_image.trainer.monitoring.telemetry import Telemetry
+from training_image.trainer.recovery.stopping import PRICE_VARIABLE, Limits
 
 
 class Clock:

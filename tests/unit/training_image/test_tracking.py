@@ -14,9 +14,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from contract.layout import METRICS, TENSORBOARD
 from tests.unit.training_image.helpers import Recorder, run, small_plan
-from training_image.trainer import tracking
-from training_image.trainer.tensorboard import crc32c
-from training_image.trainer.tracking import Tracking
+from training_image.trainer.monitoring import tracking
+from training_image.trainer.monitoring.tensorboard import crc32c
+from training_image.trainer.monitoring.tracking import Tracking
 
 # --- TensorBoard ------------------------------------------------------------------------------------------------------
 

@@ -18,16 +18,17 @@ from contract.run import EnvironmentSection
 from contract.verdict import Verdict
 from tests.unit.training_image.helpers import SMALL, Recorder, write_run
 from training_image import train_rl, validate_rl
-from training_image.trainer import environments, validation
-from training_image.trainer.archive import pack
-from training_image.trainer.evaluation import HELD_OUT_SEEDS, MOST_OBSERVATIONS, Episodes, play
-from training_image.trainer.evaluations import SEEDS as EVALUATION_SEEDS
-from training_image.trainer.judging import judge
-from training_image.trainer.model import read
-from training_image.trainer.segments import segment_seed
-from training_image.trainer.served import ServedPolicy
+from training_image.trainer.envs import environments
+from training_image.trainer.monitoring.evaluations import SEEDS as EVALUATION_SEEDS
+from training_image.trainer.policies.archive import pack
+from training_image.trainer.policies.evaluation import HELD_OUT_SEEDS, MOST_OBSERVATIONS, Episodes, play
+from training_image.trainer.policies.model import read
+from training_image.trainer.policies.served import ServedPolicy
+from training_image.trainer.recovery.segments import segment_seed
 from training_image.trainer.storage import LocalStorage
-from training_image.trainer.validation import choosing_seeds, judging_seeds
+from training_image.trainer.verdict import validation
+from training_image.trainer.verdict.judging import judge
+from training_image.trainer.verdict.validation import choosing_seeds, judging_seeds
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +249,7 @@ def test_results_are_in_the_order_of_the_episodes(monkeypatch: pytest.MonkeyPatc
         play(Always(1), EnvironmentSection(id="CartPole-v1"), episodes=1, seed=HELD_OUT_SEEDS + number)
         for number in range(3)
     ]
-    monkeypatch.setattr("training_image.trainer.evaluation.MOST_COPIES", 1)
+    monkeypatch.setattr("training_image.trainer.policies.evaluation.MOST_COPIES", 1)
     together = play(Always(1), EnvironmentSection(id="CartPole-v1"), episodes=3, seed=HELD_OUT_SEEDS)
     assert together.returns.tolist() == [episodes.returns[0] for episodes in alone]
     assert len(set(together.returns)) > 1
@@ -281,7 +282,7 @@ def test_the_archive_depends_on_its_content_only() -> None:
 
 
 def test_a_recorder_that_is_full_keeps_an_even_spread() -> None:
-    from training_image.trainer.evaluation import _Recorder
+    from training_image.trainer.policies.evaluation import _Recorder
 
     recorder = _Recorder()
     for step in range(1000):

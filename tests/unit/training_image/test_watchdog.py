@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contract.events import decode
 from tests.unit.training_image.helpers import ROOT, write_run
-from training_image.trainer.watchdog import Watchdog
+from training_image.trainer.monitoring.watchdog import Watchdog
 
 
 def test_silence_is_told_once() -> None:

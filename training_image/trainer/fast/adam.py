@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training_image.trainer.optimiser import EagerAdam
+from training_image.trainer.learning.optimiser import EagerAdam
 
 Floats = npt.NDArray[np.float32]
 

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from training_image.trainer.envs.observations import Batch
 from training_image.trainer.fast.adam import FlatAdam, Floats
-from training_image.trainer.observations import Batch
 
 M = TypeVar("M", bound=BaseAlgorithm)
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.run import EnvironmentSection
-from training_image.trainer.evaluation import MOST_COPIES
+from training_image.trainer.envs.native import is_native, same_beginnings
 from training_image.trainer.fast.frozen import Actor, Actors
-from training_image.trainer.native import is_native, same_beginnings
+from training_image.trainer.policies.evaluation import MOST_COPIES
 
 STEPS_PER_SORTING = 25
 """Steps between looks at who has finished."""

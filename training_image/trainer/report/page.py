@@ -15,8 +15,8 @@ from markupsafe import Markup
 from contract.dataset import Dataset
 from contract.run import ResolvedRun
 from contract.verdict import Verdict
-from training_image.trainer.rendering import Film, poster
 from training_image.trainer.report import advice, curves
+from training_image.trainer.report.rendering import Film, poster
 
 _HERE = Path(__file__).parent
 _DRAWING = ("charts/uPlot.iife.min.js", "charts/charts.js", "page.js")

@@ -1,0 +1,1 @@
+"""AWS Batch: queues and jobs."""

@@ -1,0 +1,1 @@
+"""What answers requests: SageMaker endpoints and services on ECS, how their fleets change, grow and are counted."""

@@ -1,0 +1,1 @@
+"""Local processes and containers that stand for the containers of jobs, functions and endpoints."""

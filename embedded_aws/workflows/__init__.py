@@ -1,0 +1,1 @@
+"""Step Functions: what ministack runs too simply, or lets through."""

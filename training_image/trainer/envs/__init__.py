@@ -1,0 +1,1 @@
+"""Environments as a policy sees them: made, vectorised, checked, their spaces and observations in one form."""

@@ -1,0 +1,1 @@
+"""The algorithms, their hyperparameters, and the logs that they can learn from."""

@@ -1,0 +1,1 @@
+"""A trained policy: its files, its graph, its ONNX, as it is served, and how it plays."""
