@@ -1,6 +1,7 @@
-"""torch without its compiler, until somebody asks for it."""
+"""torch on one thread, and without its compiler until somebody asks for it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -56,3 +57,14 @@ def test_whoever_asks_for_what_waits_gets_it(then: str) -> None:
 
 def test_what_a_waiting_module_lacks_is_an_attribute_error() -> None:
     assert probe("print(json.dumps(getattr(torch.export, 'nothing', 'lacking')))") == "lacking"
+
+
+@pytest.mark.parametrize("script", ["train_rl", "validate_rl"])
+def test_a_script_asks_for_one_thread_unless_somebody_chose_another_number(script: str) -> None:
+    """torch has as many as the variable says, here of whoever loads it first."""
+    code = f"import training_image.{script}, torch; print(torch.get_num_threads())"
+    given = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    asked = [{}, {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}]
+    command = [sys.executable, "-c", code]
+    ran = [subprocess.run(command, env=given | more, capture_output=True, text=True, check=True) for more in asked]
+    assert [one.stdout.strip() for one in ran] == ["1", "2"]
