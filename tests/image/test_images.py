@@ -117,7 +117,7 @@ def test_an_environment_of_ones_own_is_in_the_image(
     image = build("rlpipe/training:own", changed, "training_image/Dockerfile", base=base, pip=pip, variant="cpu")
     _python(
         image,
-        "from contract.run import EnvironmentSection; from training_image.trainer import environments; "
+        "from contract.run import EnvironmentSection; from training_image.trainer.envs import environments; "
         "environments.make(EnvironmentSection(id='Example/Corridor-v0'), 2).reset()",
     )
 

@@ -39,7 +39,7 @@ def test_the_trainer_finds_it_once_its_package_is_installed(tmp_path: Path) -> N
         "[gymnasium.envs]\nExample = corridor:register\nBroken = nowhere:register\n"
     )
     code = (
-        "from contract.run import EnvironmentSection; from training_image.trainer import environments; "
+        "from contract.run import EnvironmentSection; from training_image.trainer.envs import environments; "
         "environments.make(EnvironmentSection(id='Example/Corridor-v0'), 2).reset()"
     )
     path = os.pathsep.join(map(str, (tmp_path, EXAMPLE, ROOT)))

@@ -121,7 +121,7 @@ class Ticking:
 def test_progress_comes_at_most_twice_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times: list[float] = []
     clock = Ticking()
-    for module in ("metrics", "callbacks"):
+    for module in ("monitoring.metrics", "callbacks"):
         monkeypatch.setattr(f"training_image.trainer.{module}.time", clock)
 
     class Timed(Recorder):

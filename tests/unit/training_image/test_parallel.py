@@ -24,7 +24,7 @@ import gymnasium
 import numpy as np
 
 from contract.run import EnvironmentSection
-from training_image.trainer import environments
+from training_image.trainer.envs import environments
 
 
 class Careless(gymnasium.Env):

@@ -31,7 +31,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in ("telemetry", "stopping"):
+    for module in ("monitoring.telemetry", "recovery.stopping"):
         monkeypatch.setattr(f"training_image.trainer.{module}.time", clock)
     monkeypatch.setenv(names.STAGE_VARIABLE, "dev")
     return clock
